@@ -1,0 +1,1 @@
+"""The contract of atlasdb: protos, types, ids, errors and the codec between them."""

@@ -1,0 +1,213 @@
+"""Between the nouns and the wire. Pure: no socket, no file.
+
+Quantisation (design (3)): a vector x becomes int8 round(x / s) with s = max|x| / 127, so that the
+error of a dot product with a unit vector stays below s * sqrt(D) / 2.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from atlasdb_contract import types as t
+from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.ids import EntryId, Generation
+from atlasdb_contract.v1 import knowledge_pb2 as kpb
+from atlasdb_contract.v1 import retrieval_pb2 as rpb
+
+MESSAGE_LIMIT = 16 << 20
+"""Largest message either side accepts, in bytes."""
+CHUNK_BYTES = 1 << 20
+"""Where writers of streams cut, in bytes: far below the limit, so that one odd triple still fits."""
+CHUNK_TRIPLES = 1024
+"""Most triples in one InsertRequest."""
+GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+)
+"""Channel options that both sides set."""
+
+
+def quantise(vectors: npt.NDArray[np.floating]) -> t.Vectors:
+    """Float (N, D) to int8 with a scale each. A NaN or an infinity is an InvalidArgument naming its row."""
+    floats = np.asarray(vectors, np.float32)
+    if floats.ndim != 2:
+        raise InvalidArgument(f"vectors have the shape (N, D), not {floats.shape}")
+    finite = np.isfinite(floats).all(axis=1)
+    if not finite.all():
+        raise InvalidArgument(f"vector {int(np.argmin(finite))} holds a NaN or an infinity")
+    scales = np.abs(floats).max(axis=1, initial=0.0) / np.float32(127)
+    safe = np.where(scales > np.finfo(np.float32).tiny, scales, np.float32(1))
+    return t.Vectors(np.rint(floats / safe[:, None]).astype(np.int8), safe.astype(np.float32))
+
+
+def vectors_to_proto(vectors: t.Vectors) -> kpb.Vectors:
+    """Copies once."""
+    return kpb.Vectors(
+        dimension=vectors.dimension,
+        data=vectors.data.tobytes(),
+        scales=vectors.scales.astype("<f4", copy=False).tobytes(),
+    )
+
+
+def vectors_from_proto(message: kpb.Vectors, what: str = "vectors") -> t.Vectors:
+    """A view of the message's bytes. InvalidArgument where lengths do not fit each other."""
+    count, rest = divmod(len(message.scales), 4)
+    if rest or len(message.data) != count * message.dimension:
+        raise InvalidArgument(
+            f"{what}: {len(message.data)} bytes of data and {len(message.scales)} of scales "
+            f"are not N x {message.dimension} int8 with N float32 scales"
+        )
+    scales = np.frombuffer(message.scales, "<f4")
+    if not np.isfinite(scales).all():
+        raise InvalidArgument(f"{what}: scale {int(np.argmin(np.isfinite(scales)))} is not finite")
+    return t.Vectors(np.frombuffer(message.data, np.int8).reshape(count, message.dimension), scales)
+
+
+def triple_to_proto(triple: t.Triple) -> kpb.Triple:
+    """One triple."""
+    return kpb.Triple(
+        head=triple.head, relation=triple.relation, tail=triple.tail, source=triple.source, metadata=triple.metadata
+    )
+
+
+def triple_from_proto(message: kpb.Triple) -> t.Triple:
+    """InvalidArgument for an empty head, relation or tail."""
+    return t.Triple(message.head, message.relation, message.tail, message.source, dict(message.metadata))
+
+
+def config_to_proto(config: t.CollectionConfig) -> kpb.CollectionConfig:
+    """A collection's config."""
+    message = kpb.CollectionConfig(encoder=config.encoder, dimension=config.dimension, phrases=config.phrases)
+    if config.inverse == "all":
+        message.inverse = kpb.INVERSE_ALL
+    elif config.inverse != "none":
+        message.inverse = kpb.INVERSE_LISTED
+        message.inverse_relations.extend(sorted(config.inverse))
+    return message
+
+
+def config_from_proto(message: kpb.CollectionConfig) -> t.CollectionConfig:
+    """A collection's config; an empty encoder is the default one."""
+    inverse = {kpb.INVERSE_NONE: "none", kpb.INVERSE_ALL: "all"}.get(message.inverse)
+    default = t.CollectionConfig()
+    return t.CollectionConfig(
+        message.encoder or default.encoder,
+        message.dimension,
+        dict(message.phrases),
+        inverse or frozenset(message.inverse_relations),  # type: ignore[arg-type]
+    )
+
+
+def collection_to_proto(collection: t.Collection) -> kpb.Collection:
+    """A collection as listed."""
+    return kpb.Collection(
+        name=collection.name,
+        config=config_to_proto(collection.config),
+        entries=collection.entries,
+        generation=collection.generation,
+        created=collection.created,
+    )
+
+
+def collection_from_proto(message: kpb.Collection) -> t.Collection:
+    """A collection as listed."""
+    return t.Collection(
+        message.name,
+        config_from_proto(message.config),
+        message.entries,
+        Generation(message.generation),
+        message.created,
+    )
+
+
+def entry_to_proto(entry: t.Entry) -> kpb.Entry:
+    """An entry without its vectors, which travel beside it."""
+    return kpb.Entry(
+        id=entry.id,
+        triple=triple_to_proto(entry.triple),
+        inverse=entry.inverse,
+        key_text=entry.key_text,
+        value_text=entry.value_text,
+    )
+
+
+def entries_to_vectors(entries: Sequence[t.Entry], which: str) -> t.Vectors | None:
+    """The `key` or `value` vectors of entries, stacked; None when they were not asked for."""
+    parts = [part for entry in entries if (part := getattr(entry, which)) is not None]
+    if not parts:
+        return None
+    return t.Vectors(np.concatenate([p.data for p in parts]), np.concatenate([p.scales for p in parts]))
+
+
+def entries_from_proto(reply: kpb.GetReply | kpb.ScanChunk) -> list[t.Entry]:
+    """Entries with those vectors that came along."""
+    keys = vectors_from_proto(reply.keys, "keys") if reply.HasField("keys") else None
+    values = vectors_from_proto(reply.values, "values") if reply.HasField("values") else None
+
+    def row(vectors: t.Vectors | None, i: int) -> t.Vectors | None:
+        return None if vectors is None else t.Vectors(vectors.data[i : i + 1], vectors.scales[i : i + 1])
+
+    return [
+        t.Entry(
+            EntryId(e.id),
+            triple_from_proto(e.triple),
+            e.inverse,
+            e.key_text,
+            e.value_text,
+            row(keys, i),
+            row(values, i),
+        )
+        for i, e in enumerate(reply.entries)
+    ]
+
+
+def block_to_proto(block: t.Block) -> rpb.Block:
+    """The one copy out of the store's memory."""
+    c = block.cost
+    return rpb.Block(
+        sequence=block.sequence,
+        generation=block.generation,
+        ids=block.ids.astype("<u8", copy=False).tobytes(),
+        keys=vectors_to_proto(block.keys),
+        values=vectors_to_proto(block.values),
+        scores=block.scores.astype("<f4", copy=False).tobytes(),
+        cost=rpb.FetchCost(
+            root_scored=c.root_scored,
+            inter_scored=c.inter_scored,
+            postings_read=c.postings_read,
+            entries_scored=c.entries_scored,
+            bytes_read=c.bytes_read,
+            microseconds=c.microseconds,
+        ),
+    )
+
+
+def block_from_proto(message: rpb.Block) -> t.Block:
+    """Views of the message's bytes."""
+    c = message.cost
+    return t.Block(
+        np.frombuffer(message.ids, "<u8"),
+        vectors_from_proto(message.keys, "keys"),
+        vectors_from_proto(message.values, "values"),
+        np.frombuffer(message.scores, "<f4"),
+        Generation(message.generation),
+        t.FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, c.microseconds),
+        message.sequence,
+    )
+
+
+def chunked(triples: Iterable[t.Triple]) -> Iterable[list[t.Triple]]:
+    """Cut a stream of triples below CHUNK_TRIPLES and about CHUNK_BYTES; a lone larger one is a chunk of its own."""
+    chunk: list[t.Triple] = []
+    size = 0
+    for triple in triples:
+        weight = 4 * (len(triple.head) + len(triple.relation) + len(triple.tail) + len(triple.source)) + 64
+        weight += sum(4 * (len(k) + len(v)) + 16 for k, v in triple.metadata.items())
+        if chunk and (len(chunk) == CHUNK_TRIPLES or size + weight > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(triple)
+        size += weight
+    if chunk:
+        yield chunk

@@ -1,0 +1,180 @@
+"""The nouns as values (docs/design.md, "Nouns"). All are immutable; arrays are not to be written to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.ids import EntryId, Generation
+
+Int8s = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.uint64]
+
+NO_ENCODER = "none"
+"""The encoder of a collection whose every insert brings its vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """A fact as given. Identity is (head, relation, tail); source and metadata travel along."""
+
+    head: str
+    relation: str
+    tail: str
+    source: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("head", "relation", "tail"):
+            if not getattr(self, name).strip():
+                raise InvalidArgument(f"the {name} is empty; a triple needs a head, a relation and a tail")
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes two triples the same fact."""
+        return (self.head, self.relation, self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """N quantised vectors: vector i is `data[i] * scales[i]`.
+
+    `data` is int8 (N, D), C-contiguous; `scales` is float32 (N,).
+    """
+
+    data: Int8s
+    scales: Floats
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 2 or self.data.dtype != np.int8:
+            raise InvalidArgument(f"vectors are int8 of shape (N, D), not {self.data.dtype} {self.data.shape}")
+        if self.scales.shape != (len(self.data),) or self.scales.dtype != np.float32:
+            raise InvalidArgument(f"{len(self.data)} vectors need as many float32 scales, not {self.scales.shape}")
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return int(self.data.shape[1])
+
+    def floats(self) -> Floats:
+        """The vectors themselves: float32 (N, D), a copy."""
+        return np.multiply(self.data, self.scales[:, None], dtype=np.float32)
+
+    def take(self, positions: Any) -> "Vectors":
+        """The vectors at `positions` (indices, a mask or a slice)."""
+        return Vectors(np.ascontiguousarray(self.data[positions]), np.ascontiguousarray(self.scales[positions]))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored fact. Vectors are there when they were asked for: int8 (1, D) each."""
+
+    id: EntryId
+    triple: Triple
+    inverse: bool = False
+    key_text: str = ""
+    value_text: str = ""
+    key: Vectors | None = None
+    value: Vectors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionConfig:
+    """What a collection is made with; fixed for its life."""
+
+    encoder: str = "all-MiniLM-L6-v2"
+    dimension: int = 0
+    """0: the encoder's own."""
+    phrases: Mapping[str, str] = field(default_factory=dict)
+    """relation -> noun phrase, before the rules of KG2KV."""
+    inverse: Literal["none", "all"] | frozenset[str] = "none"
+    """Which relations get a second entry that points back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of entries."""
+
+    name: str
+    config: CollectionConfig
+    entries: int
+    generation: Generation
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A triple of an insert that was not taken, and why."""
+
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InsertAck:
+    """Durable when received. `ids[i]` is triple i's entry, 0 for a refused one."""
+
+    sequence: int
+    ids: tuple[EntryId, ...]
+    created: int
+    existing: int
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Beams:
+    """Nodes kept at a level (docs/design.md (4)); 0 is the store's default."""
+
+    root: int = 0
+    inter: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCost:
+    """What one descent cost: vectors compared by level, bytes of postings read, time in the store."""
+
+    root_scored: int = 0
+    inter_scored: int = 0
+    postings_read: int = 0
+    entries_scored: int = 0
+    bytes_read: int = 0
+    microseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The k entries chosen by one Fetch, best first. `ids` is u64 (k,), `scores` float32 (k,)."""
+
+    ids: Ids
+    keys: Vectors
+    values: Vectors
+    scores: Floats
+    generation: Generation
+    cost: FetchCost
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer of a search: cosine of the text's vector and the entry's key."""
+
+    entry: Entry
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long task is. `total` 0: not known yet."""
+
+    stage: str
+    done: int
+    total: int
+    generation: Generation = Generation(0)
+    damage: tuple[str, ...] = ()

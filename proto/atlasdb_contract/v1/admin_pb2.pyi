@@ -1,0 +1,116 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StatsRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class CollectionStats(_message.Message):
+    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes")
+    class TableBytesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    TRIPLES_FIELD_NUMBER: _ClassVar[int]
+    INVERSE_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    DISTINCT_VALUES_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ROOT_NODES_FIELD_NUMBER: _ClassVar[int]
+    INTER_NODES_FIELD_NUMBER: _ClassVar[int]
+    DELTA_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    TOMBSTONES_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_POSTING_FIELD_NUMBER: _ClassVar[int]
+    TABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    encoder: str
+    dimension: int
+    entries: int
+    triples: int
+    inverse_entries: int
+    distinct_values: int
+    generation: int
+    root_nodes: int
+    inter_nodes: int
+    delta_entries: int
+    tombstones: int
+    largest_posting: int
+    table_bytes: _containers.ScalarMap[str, int]
+    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class StatsReply(_message.Message):
+    __slots__ = ("collections", "file_bytes", "map_bytes", "free_bytes", "format_version", "server_version", "uptime_seconds", "resident_bytes", "texts_encoded", "encoder_busy_seconds")
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_ENCODED_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_BUSY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    collections: _containers.RepeatedCompositeFieldContainer[CollectionStats]
+    file_bytes: int
+    map_bytes: int
+    free_bytes: int
+    format_version: int
+    server_version: str
+    uptime_seconds: float
+    resident_bytes: int
+    texts_encoded: int
+    encoder_busy_seconds: float
+    def __init__(self, collections: _Optional[_Iterable[_Union[CollectionStats, _Mapping]]] = ..., file_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., format_version: _Optional[int] = ..., server_version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., resident_bytes: _Optional[int] = ..., texts_encoded: _Optional[int] = ..., encoder_busy_seconds: _Optional[float] = ...) -> None: ...
+
+class BuildRequest(_message.Message):
+    __slots__ = ("collection", "seed")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    seed: int
+    def __init__(self, collection: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("stage", "done", "total", "generation")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    done: int
+    total: int
+    generation: int
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class VerifyRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class VerifyProgress(_message.Message):
+    __slots__ = ("collection", "stage", "done", "total", "damage")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    stage: str
+    done: int
+    total: int
+    damage: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, collection: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., damage: _Optional[_Iterable[str]] = ...) -> None: ...
