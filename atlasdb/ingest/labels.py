@@ -11,7 +11,9 @@ import unicodedata
 from typing import Final
 from urllib.parse import unquote
 
-_PROSE: Final = re.compile(r"[A-Za-z0-9(][A-Za-z0-9,.'()&!?-]*(?: [A-Za-z0-9,.'()&!?-]+)*")
+from atlasdb.ingest.words import words_in
+
+_NOTATION: Final = re.compile(r'[_%"<:]|  |^ | $')
 _LITERAL: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?:@[A-Za-z]+(?:-[A-Za-z0-9]+)*|\^\^\S+)?', re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([tbnrf\"'\\]))")
 _ESCAPED: Final = {"t": " ", "b": " ", "n": " ", "r": " ", "f": " ", '"': '"', "'": "'", "\\": "\\"}
@@ -22,12 +24,12 @@ _CURIE: Final = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):(?=[^\s:/])")
 _SNAKE: Final = re.compile(r"[a-z][a-z0-9]{0,9}:(?=[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+$)")
 
 # Path segments that mark a web address as the identifier of an entity, and not as a value worth keeping whole.
-_IDENTIFIER_PATHS: Final = frozenset(
-    "resource wiki entity ontology ns prop property id data concept class vocab schema terms kb graph page".split()
+_IDENTIFIER_PATHS: Final = words_in(
+    "resource wiki entity ontology ns prop property id data concept class vocab schema terms kb graph page"
 )
-PREFIXES: Final = frozenset(
-    "dbr dbo dbp dbc dbpedia dbpedia-owl wd wdt wdtn p ps pq fb ns m concept rdf rdfs owl skos schema foaf xsd ex geo gn "
-    "yago yago2 umbel sumo wn wn18 nell dct dcterms dc dcmi vcard bibo prov sioc obo uniprot kb kg ent entity rel".split()
+PREFIXES: Final = words_in(
+    "dbr dbo dbp dbc dbpedia dbpedia-owl wd wdt fb ns concept rdf rdfs owl skos schema foaf xsd ex geo "
+    "gn yago yago2 umbel sumo wn wn18 nell dct dcterms dc dcmi vcard bibo prov sioc obo uniprot kb kg ent entity rel"
 )
 
 
@@ -52,7 +54,7 @@ def entity_label(text: str) -> str:
     Idempotent. Where cleaning would leave nothing, the tidied text stands ("_" stays "_"); the result is empty only
     for a text without a visible character.
     """
-    if text.isascii() and _PROSE.fullmatch(text):
+    if not _NOTATION.search(text) and text.isprintable() and (text.isascii() or unicodedata.is_normalized("NFC", text)):
         return text
     label = tidy(text)
     while True:
@@ -73,11 +75,13 @@ def _peel(text: str) -> str:
         return last_segment(inner) if _URI.fullmatch(inner) else inner
     if _URI.fullmatch(text):
         return last_segment(text) if _names_an_entity(text) else text
-    if prefix := _NELL.match(text):
-        text = text[prefix.end() :]
-    elif (prefix := _CURIE.match(text)) and prefix[1].lower() in PREFIXES or (prefix := _SNAKE.match(text)):
-        text = text[prefix.end() :]
-    return percent_decoded(text).replace("_", " ")
+    return percent_decoded(_without_prefix(text)).replace("_", " ")
+
+
+def _without_prefix(text: str) -> str:
+    curie = _CURIE.match(text)
+    prefix = _NELL.match(text) or (curie if curie and curie[1] in PREFIXES else _SNAKE.match(text))
+    return text[prefix.end() :] if prefix else text
 
 
 def last_segment(uri: str) -> str:
@@ -102,7 +106,7 @@ def _names_an_entity(uri: str) -> bool:
     if "?" in uri:
         return False
     path = uri.split("://", 1)[1].split("/")
-    return "#" in path[-1] or not _IDENTIFIER_PATHS.isdisjoint(segment.lower() for segment in path[1:-1])
+    return path[-1].find("#") > 0 or not _IDENTIFIER_PATHS.isdisjoint(segment.lower() for segment in path[1:-1])
 
 
 def _unescape(match: re.Match[str]) -> str:
