@@ -96,8 +96,7 @@ class Adapter(nn.Module):
 
     def kb_layer(self, layer: LayerIndex) -> KBLayer | None:
         """The weights of a layer; None where it is not a KB layer."""
-        name = str(layer)
-        found = self.kb_layers[name] if name in self.kb_layers else None
+        found = dict(self.kb_layers.items()).get(str(layer))
         return found if isinstance(found, KBLayer) else None
 
     def centre_keys(self, keys: Tensor) -> Tensor:
@@ -124,7 +123,9 @@ def load_adapter(folder: Path) -> Adapter:
     """Read an adapter. NotFound where files are missing, InvalidArgument where they do not fit each other."""
     path = folder / CONFIG_FILE
     if not path.is_file() or not (folder / WEIGHTS_FILE).is_file():
-        raise NotFound(f"{folder} holds no adapter: {CONFIG_FILE} and {WEIGHTS_FILE} are needed; `atlas-llm train` writes them")
+        raise NotFound(
+            f"{folder} holds no adapter: {CONFIG_FILE} and {WEIGHTS_FILE} are needed; `atlas-llm train` writes them"
+        )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name: raw[field.name] for field in fields(AdapterConfig) if field.name in raw}

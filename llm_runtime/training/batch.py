@@ -74,9 +74,7 @@ class Batches:
         gold = graph.key_of[facts][:, None] == keys[None, :]
         prompts = [
             PROMPT.format(
-                question=question(
-                    graph.phrases[graph.phrase_of[fact]], graph.heads[graph.head_of[fact]], self.random
-                )
+                question=question(graph.phrases[graph.phrase_of[fact]], graph.heads[graph.head_of[fact]], self.random)
             )
             for fact in facts
         ]
@@ -114,12 +112,13 @@ class Batches:
                 break
         return np.array(members, np.int64)
 
-    def _pack(
-        self, prompts: list[str], answers: list[str], keys: Indices, values: Indices, gold: np.ndarray
-    ) -> Batch:
+    def _pack(self, prompts: list[str], answers: list[str], keys: Indices, values: Indices, gold: np.ndarray) -> Batch:
         encode = self.tokenizer.backend_tokenizer.encode_batch
         end = self.tokenizer.convert_tokens_to_ids(END)
-        asked = [e.ids[:2] + e.ids[2:-1][: LONGEST_PROMPT - 3] + e.ids[-1:] for e in encode(prompts, add_special_tokens=False)]
+        asked = [
+            e.ids[:2] + e.ids[2:-1][: LONGEST_PROMPT - 3] + e.ids[-1:]
+            for e in encode(prompts, add_special_tokens=False)
+        ]
         said = [[*e.ids[:LONGEST_ANSWER], end] for e in encode(answers, add_special_tokens=False)]
         width = max(len(a) + len(s) for a, s in zip(asked, said, strict=True))
         tokens = np.zeros((len(asked), width), np.int64)

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
+from random import Random
 
-import msgpack
 import numpy as np
 import numpy.typing as npt
 
@@ -16,8 +15,8 @@ Halves = npt.NDArray[np.float16]
 Indices = npt.NDArray[np.int64]
 NUMBERS = tuple(str(number) for number in range(2101))
 """Values that graphs hold and few training graphs show: counts and years."""
-_TEXTS = ("heads", "phrases", "values")
-_ARRAYS = ("head_of", "phrase_of", "key_of", "value_of", "key_vectors", "value_vectors")
+MOST_TAILS = 6
+"""A drawn key has at most so many: an answer that names one of a hundred tails teaches little."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,6 @@ class FactGraph:
             self.key_vectors,
             self.value_vectors,
         )
-
-    def save(self, path: Path) -> None:
-        """Write the graph to a compressed `.npz`."""
-        texts = {name: np.frombuffer(msgpack.packb(list(getattr(self, name))), np.uint8) for name in _TEXTS}
-        np.savez_compressed(path, **texts, **{name: getattr(self, name) for name in _ARRAYS})
-
-    @staticmethod
-    def load(path: Path) -> "FactGraph":
-        """Read what `save` wrote; InvalidArgument where it is something else."""
-        try:
-            with np.load(path) as file:
-                texts = [msgpack.unpackb(file[name].tobytes()) for name in _TEXTS]
-                arrays = [file[name] for name in _ARRAYS]
-        except (OSError, ValueError, KeyError) as error:
-            raise InvalidArgument(f"{path} holds no facts; `atlas-llm facts` writes such a file: {error}") from error
-        return FactGraph(*texts, *arrays)
 
 
 class _Table:
@@ -131,6 +114,17 @@ def from_entries(entries: Iterable[Entry], labels: Callable[[Sequence[str]], Hal
     )
 
 
+def draw(entries: Iterable[Entry], keys: int, random: Random) -> Iterator[Entry]:
+    """The entries of at most `keys` keys (head, relation) with at most MOST_TAILS tails, drawn by `random`."""
+    tails: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        tails.setdefault((entry.triple.head, entry.triple.relation), []).append(entry)
+    few = [key for key, found in tails.items() if len(found) <= MOST_TAILS]
+    random.shuffle(few)
+    for key in few[:keys]:
+        yield from tails[key]
+
+
 def held_out(heads: Sequence[str], share: float) -> npt.NDArray[np.bool_]:
     """Which heads stay unseen: by a hash of the text, so that any run and any order agrees. bool (heads,)."""
     limit = int(share * 2**64)
@@ -143,9 +137,3 @@ def split(graph: FactGraph, share: float, also: Collection[str] = ()) -> tuple[F
     names = {name.lower() for name in also}
     kept_out = apart | np.array([head in names for head in graph.heads], bool)
     return graph.where(~kept_out[graph.head_of]), graph.where(apart[graph.head_of])
-
-
-def batches_of(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Consecutive slices."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -8,9 +8,11 @@ weights it takes hundreds to reach half of that (docs/training.md).
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention
 
+from atlasdb_contract.ids import LayerIndex
 from atlasdb_contract.types import CollectionConfig
 from llm_runtime.adapter import Adapter, AdapterConfig
 from llm_runtime.training.graph import FactGraph
@@ -59,7 +61,7 @@ def principal_axes(vectors: npt.NDArray[np.float16], width: int, seed: int) -> T
 
 @torch.no_grad()
 def initialise(model: LlamaForCausalLM, adapter: Adapter, graph: FactGraph, tokens: Tensor, seed: int) -> None:
-    """Set weights of a fresh model and adapter in place. `tokens` float32 (V, D): the encoder's vector of each token."""
+    """Set weights of a fresh model and adapter in place. `tokens` float32 (V, D): each token's vector."""
     generator = torch.Generator().manual_seed(seed)
     width = model.config.hidden_size
     key_sample = graph.key_vectors[np.unique(graph.key_of)]
@@ -87,15 +89,16 @@ def initialise(model: LlamaForCausalLM, adapter: Adapter, graph: FactGraph, toke
             attention.k_proj.weight.mul_(0.3)
         if index in adapter.config.layers:
             _pass_on(attention, 0.5, 0.5)
-            kb = adapter.kb_layers[str(index)]
+            kb = adapter.kb_layer(LayerIndex(index))
+            assert kb is not None
             kb.query.weight.copy_(axes.repeat(adapter.config.heads, 1) * 0.1)
             kb.query.weight.add_(noise(kb.query.weight, 0.003))
             kb.value.weight.copy_(axes.T * 0.15)
             kb.value.bias.zero_()
 
 
-def _pass_on(attention: nn.Module, value: float, output: float) -> None:
+def _pass_on(attention: LlamaAttention, value: float, output: float) -> None:
     """Let an attention layer carry the mean of what it sees, unmixed."""
-    eye = torch.eye(attention.v_proj.weight.shape[0])  # type: ignore[union-attr, index]
-    attention.v_proj.weight.copy_(eye * value)  # type: ignore[union-attr, operator]
-    attention.o_proj.weight.copy_(eye * output)  # type: ignore[union-attr, operator]
+    eye = torch.eye(attention.v_proj.weight.shape[0])
+    attention.v_proj.weight.copy_(eye * value)
+    attention.o_proj.weight.copy_(eye * output)

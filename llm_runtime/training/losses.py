@@ -6,22 +6,8 @@ import torch
 from torch import Tensor
 
 from atlasdb_contract.ids import LayerIndex
-from atlasdb_contract.types import Ids
-from llm_runtime.context import BlockTensors, Reading
+from llm_runtime.context import Reading
 from llm_runtime.training.batch import Batch
-
-
-@dataclass
-class StoreInMemory:
-    """A BlockSource that holds one whole store for every sequence: training, and full attention as a reference."""
-
-    keys: Tensor
-    values: Tensor
-    ids: Ids
-
-    def block(self, layer: LayerIndex, rows: Tensor) -> BlockTensors:  # noqa: ARG002 - the same for all layers and rows
-        """The whole store."""
-        return BlockTensors(self.keys[None], self.values[None], None, self.ids[None])
 
 
 @dataclass
@@ -42,7 +28,7 @@ def gold_slots(gold: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gold_log_probability(reading: Reading, slots: Tensor, present: Tensor) -> Tensor:
-    """Log of the probability that each row gives to the entries asked for, in the softmax over the store alone: (B, T, H)."""
+    """Log of the probability that each row gives to the entries asked for, over the store alone: (B, T, H)."""
     batch, tokens, heads, _ = reading.logits.shape
     index = slots[:, None, None, :].expand(batch, tokens, heads, slots.shape[1])
     found = reading.logits.gather(-1, index).masked_fill(~present[:, None, None, :], torch.finfo(torch.float32).min)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 OPENINGS = (
-    "", "", "", "", "", "", "", "", "", "", "", "", "", "", "please ", "hello, ", "hi! ", "ok, ", "now ", "quick question: ", "i wonder, ", "so ",
+    *("",) * 14, "please ", "hello, ", "hi! ", "ok, ", "now ", "quick question: ", "i wonder, ", "so ",
     "could you help? ", "question: ", "hey, ", "excuse me, ", "dear assistant, ", "i was wondering, ", "and ",
 )  # fmt: skip
 ENDINGS = ("?", "?", "?", ".", "", "", "? thanks.", " please?", " ?", "!")
@@ -82,7 +82,9 @@ WORDINGS: Mapping[str, Sequence[str]] = {
     ),
     "language": ("in which language is {h}", "what language is {h} in", "which language is used in {h}"),
     "continent": ("on which continent is {h}", "which continent is {h} on", "in what part of the world is {h}"),
-    "country": ("in which country is {h}", "which country is {h} in", "where is {h}", "what country does {h} belong to"),
+    "country": (
+        "in which country is {h}", "which country is {h} in", "where is {h}", "what country does {h} belong to",
+    ),
     "author": ("who wrote {h}", "who is the writer of {h}", "by whom was {h} written", "whose book is {h}"),
     "writer": ("who wrote {h}", "by whom was {h} written"),
     "painter": ("who painted {h}", "by whom was {h} painted", "whose painting is {h}"),
@@ -98,7 +100,7 @@ def question(phrase: str, head: str, random: np.random.Generator) -> str:
     """A question for "the `phrase` of `head`", in one of many wordings; lower case, as the model reads it."""
     own = WORDINGS.get(phrase, ())
     cores = own if own and random.random() < 0.4 else CORES
-    core = cores[random.integers(len(cores))]
-    opening = OPENINGS[random.integers(len(OPENINGS))]
-    ending = ENDINGS[random.integers(len(ENDINGS))]
+    core = cores[int(random.integers(len(cores)))]
+    opening = OPENINGS[int(random.integers(len(OPENINGS)))]
+    ending = ENDINGS[int(random.integers(len(ENDINGS)))]
     return f"{opening}{core.format(r=phrase, h=head)}{ending}"

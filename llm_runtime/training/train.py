@@ -15,10 +15,11 @@ from atlasdb_contract.errors import InvalidArgument
 from llm_runtime.adapter import Adapter
 from llm_runtime.context import attending
 from llm_runtime.hook import attached
+from llm_runtime.source import WholeStore
 from llm_runtime.training.batch import Batch, Batches
 from llm_runtime.training.graph import FactGraph
 from llm_runtime.training.initialise import adapter_config, initialise, model_config
-from llm_runtime.training.losses import Readings, StoreInMemory, alignment_loss, grounding, grounding_loss
+from llm_runtime.training.losses import Readings, alignment_loss, grounding, grounding_loss
 from llm_runtime.training.vocabulary import PROMPT, token_texts, train_tokenizer
 
 
@@ -45,7 +46,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.store < 2 * self.batch:
-            raise InvalidArgument(f"a store of {self.store} is too small for a batch of {self.batch}; take {2 * self.batch}")
+            raise InvalidArgument(
+                f"a store of {self.store} is too small for a batch of {self.batch}; take {2 * self.batch}"
+            )
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Trained:
     def save(self, folder: Path, extra: dict[str, Any]) -> None:
         """Model (bfloat16), tokenizer and adapter in `folder`; the run's facts are kept in the adapter's config."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.to(torch.bfloat16).save_pretrained(folder)
-        self.model.to(torch.float32)
+        state = self.model.state_dict()
+        halves = {name: tensor.bfloat16() for name, tensor in state.items() if name != "lm_head.weight"}
+        self.model.save_pretrained(folder, state_dict=halves)
         self.tokenizer.save_pretrained(folder)
         run = {"recipe": asdict(self.recipe), "steps": self.steps, "seconds": round(self.seconds), **extra}
         self.adapter.save(folder, {"prompt": PROMPT, "trained": run})
@@ -85,7 +89,7 @@ def losses(model: LlamaForCausalLM, adapter: Adapter, batch: Batch) -> tuple[Ten
     """Answer, grounding and alignment losses of one batch, and what was read."""
     keys, readings = adapter.centre_keys(batch.keys), Readings()
     ids = batch.gold.new_zeros(len(keys)).numpy().astype("u8")
-    with attending(StoreInMemory(keys, adapter.centre_values(batch.values), ids), readings):
+    with attending(WholeStore(keys, adapter.centre_values(batch.values), ids), readings):
         hidden = model.model(input_ids=batch.tokens, attention_mask=batch.mask, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[batch.answered]).float()
     targets = batch.tokens[:, 1:][batch.answered[:, :-1]]
@@ -123,7 +127,9 @@ def train(
     """Train from nothing. `encode`: texts to float32 (N, D), the collection's encoder. `report` is called every
     `every` steps. KeyboardInterrupt ends the run early and keeps what was learned so far."""
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer([*graph.heads, *graph.values, *(phrase for phrase in graph.phrases for _ in range(50))], recipe.vocabulary)
+    tokenizer = train_tokenizer(
+        [*graph.heads, *graph.values, *(phrase for phrase in graph.phrases for _ in range(50))], recipe.vocabulary
+    )
     config = model_config(len(tokenizer))
     model = LlamaForCausalLM(config)
     adapter = Adapter(adapter_config(config, graph.key_vectors.shape[1], recipe.layers, recipe.store))
@@ -140,7 +146,7 @@ def train(
                 batch = batches.draw()
                 answer, ground, align, readings = losses(model, adapter, batch)
                 steps.zero_grad(set_to_none=True)
-                (answer + recipe.grounding * ground + recipe.alignment * align).backward()
+                (answer + recipe.grounding * ground + recipe.alignment * align).backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_([*model.parameters(), *adapter.parameters()], 1.0)
                 for group in steps.param_groups:
                     group["lr"] = rate_at(done - 1, through, recipe)
@@ -152,4 +158,4 @@ def train(
                     report(Step(done, seconds, smooth[0], smooth[1], smooth[2], grounding(readings, batch)))
         except KeyboardInterrupt:
             done -= 1
-    return Trained(model.eval(), tokenizer, adapter.eval(), recipe, done, time.monotonic() - start)
+    return Trained(model.train(False), tokenizer, adapter.train(False), recipe, done, time.monotonic() - start)

@@ -1,6 +1,6 @@
 """A byte-level BPE vocabulary over a graph's own texts: any string can be written, names stay short."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -23,7 +23,8 @@ def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
+    wrap: Callable[..., PreTrainedTokenizerFast] = PreTrainedTokenizerFast
+    return wrap(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         bos_token=BEGIN,
@@ -36,4 +37,4 @@ def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
 
 def token_texts(tokenizer: PreTrainedTokenizerFast) -> Sequence[str]:
     """Each token as text that an encoder can read; "." for those that are no text."""
-    return [tokenizer.decode([token]).strip() or "." for token in range(len(tokenizer))]
+    return [str(tokenizer.decode([token])).strip() or "." for token in range(len(tokenizer))]
