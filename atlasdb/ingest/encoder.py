@@ -15,10 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
 
-from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, Unavailable
-
 from atlasdb.ingest.encoder_pool import Pool, Rate
 from atlasdb.ingest.encoder_wire import Floats
+from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 DEFAULT: Final = "all-MiniLM-L6-v2"
 RECENT_BYTES: Final = 64 << 20

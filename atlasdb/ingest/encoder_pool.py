@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from atlasdb_contract.errors import AtlasError, Internal, Unavailable
 
 from atlasdb.ingest.encoder_recent import Recent
 from atlasdb.ingest.encoder_wire import SIZE, Floats, Kind, pack_texts, parse, unpack_vectors
+from atlasdb_contract.errors import AtlasError, Internal, Unavailable
 
 URGENT_TEXTS: Final = 16
 """A request of so many texts or fewer goes before the others."""

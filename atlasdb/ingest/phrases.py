@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
-from atlasdb_contract.errors import InvalidArgument
-
 from atlasdb.ingest.freebase import as_path, path_phrase
 from atlasdb.ingest.labels import entity_label, last_segment, percent_decoded, tidy
 from atlasdb.ingest.nouns import INVERSES
 from atlasdb.ingest.rules import noun_phrase
 from atlasdb.ingest.words import as_verb, is_known, segmented, singular, words_in
+from atlasdb_contract.errors import InvalidArgument
 
 _URI: Final = re.compile(r"<?([A-Za-z][A-Za-z0-9+.-]*://[^\s>]+)>?")
 _PREFIX: Final = re.compile(r"<?[A-Za-z][A-Za-z0-9_.-]*:+(?=[^\s:/])")
@@ -53,12 +52,12 @@ def relation_phrase(relation: str) -> str:
 def _bare(name: str, *, keep_path: bool) -> str:
     """The name without what says where it comes from: angle brackets, URI, prefix."""
     if uri := _URI.fullmatch(name):
-        return last_segment(uri[1])
+        return tidy(last_segment(uri[1]))
     if " " in name:
         return name
     if prefix := _PREFIX.match(name):
         name = name[prefix.end() :]
-    name = percent_decoded(name.strip("<>"))
+    name = tidy(percent_decoded(name.strip("<>")))
     if keep_path:
         return name
     return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name

@@ -58,7 +58,7 @@ def noun_phrase(words: Sequence[str]) -> str:
     phrase = (
         _by_heart(rest) or _has(rest) or _done_by(rest) or _noun_participle(rest) or _verbal(rest) or _trailing(rest)
     )
-    return phrase or _fit_to_end(rest) or " ".join(words)
+    return _fit_to_end((phrase or " ".join(rest)).split()) or _fit_to_end(list(words)) or " ".join(words)
 
 
 def _without_auxiliary(words: list[str]) -> list[str]:

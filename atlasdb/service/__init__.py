@@ -1,0 +1,1 @@
+"""The gRPC server: three services over one Database, beside gRPC's own health and reflection."""

@@ -1,0 +1,103 @@
+"""`atlasdb serve`: one process, one store folder, until a signal stops it."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from atlasdb.settings import PREFIX, Settings
+from atlasdb_contract.errors import AtlasError, InvalidArgument
+
+OK, FAILED, MISUSED = 0, 1, 2
+"""Exit status."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags; each not given is looked up in the environment as ATLASDB_<FLAG>."""
+    flags = argparse.ArgumentParser(
+        prog="atlasdb serve",
+        description="Serve the store in a folder over gRPC.",
+        epilog=f"Each flag can also be given as an environment variable: --data as {PREFIX}DATA, and so on.",
+    )
+    flags.add_argument("--data", metavar="DIR", help="the folder of the store; made if it is missing")
+    flags.add_argument("--listen", metavar="HOST:PORT", help="TCP address (default 127.0.0.1:7420); port 0: any")
+    flags.add_argument("--socket", metavar="PATH", help="a unix socket as well, for programs on this machine")
+    flags.add_argument("--map-bytes", metavar="N", type=int, help="most that the store may grow to (default 1 TiB)")
+    flags.add_argument("--encoder-workers", metavar="N", type=int, help="encoder processes (default: one a core)")
+    flags.add_argument("--max-streams", metavar="N", type=int, help="streams served at a time (default 64)")
+    flags.add_argument(
+        "--stop-seconds", metavar="S", type=float, help="how long a stop waits for the work in hand (default 30)"
+    )
+    return flags
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT. 0: stopped as asked; 1: could not serve; 2: wrong flags."""
+    try:
+        settings = Settings.gather(vars(parser().parse_args(argv)))
+    except SystemExit as leave:
+        return OK if not leave.code else MISUSED
+    except InvalidArgument as error:
+        print(f"atlasdb: {error}", file=sys.stderr)
+        return MISUSED
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    try:
+        serve(settings)
+    except AtlasError as error:
+        print(f"atlasdb: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def serve(settings: Settings) -> None:
+    """Open, listen, wait for a signal, stop. Call from the main thread: it takes SIGTERM and SIGINT."""
+    from atlasdb.engine.database import Database
+    from atlasdb.service.encoder import LazyEncoder
+    from atlasdb.service.server import Server
+
+    signals = StopSignals()
+    with (
+        LazyEncoder(settings.encoder_workers) as encoder,
+        Database.open(settings.data, settings.map_bytes, encoder) as database,
+    ):
+        server = Server(database, settings, encoder)
+        try:
+            server.start()
+            sockets = "" if settings.socket is None else f" and unix:{settings.socket}"
+            print(f"atlasdb: serving {settings.data} on {server.address}{sockets}", flush=True)
+            encoder.warm()
+            signals.wait()
+            print("atlasdb: stopping; a second signal stops at once", flush=True)
+        finally:
+            server.stop()
+
+
+class StopSignals:
+    """SIGTERM and SIGINT: the first ends `wait`, the second ends the process there and then.
+
+    That loses nothing that was acked: the store is made to be killed. A pipe, since a handler may
+    run while this same thread holds any lock. Make it in the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._out, self._in = os.pipe()
+        signal.signal(signal.SIGTERM, self._take)
+        signal.signal(signal.SIGINT, self._take)
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        if self._asked:
+            os._exit(128 + number)
+        self._asked = True
+        os.write(self._in, b"!")
+
+    def wait(self) -> None:
+        """Until the first signal."""
+        os.read(self._out, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""The storage engine: what a server, or a program in its place, calls.
+
+A Database owns one store folder, the one thread that writes to it and, for its life, the encoder given to it. All of
+its methods may be called from any thread. Errors are those of `atlasdb_contract.errors`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Self
+
+from atlasdb.engine.build import build
+from atlasdb.engine.collections import count, create, drop, listed
+from atlasdb.engine.delete import delete
+from atlasdb.engine.engine import EncoderLike, Engine
+from atlasdb.engine.fetch import fetch, search
+from atlasdb.engine.insert import TripleLike, encode, insert
+from atlasdb.engine.read import EntryFields, get, scan
+from atlasdb.engine.stats import StoreStats, stats
+from atlasdb.engine.verify import verify
+from atlasdb_contract.ids import Generation
+from atlasdb_contract.types import (
+    Beams,
+    Block,
+    Collection,
+    CollectionConfig,
+    Entry,
+    Hit,
+    InsertAck,
+    Progress,
+    Vectors,
+)
+
+MAP_BYTES = 1 << 40
+"""Default size of the sparse map: the most that a store can grow to."""
+BARE = EntryFields()
+DEFAULT_BEAMS = Beams()
+
+
+class Database:
+    """One store folder, open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, path: Path, map_bytes: int = MAP_BYTES, encoder: EncoderLike | None = None) -> Self:
+        """Open the folder, made where there is none.
+
+        FailedPrecondition: another server has it open (its pid is named), or it was written by an unknown version.
+        DataLoss: the file is cut short. Leftovers of interrupted builds and drops are cleared.
+        """
+        return cls(Engine.open(path, map_bytes, encoder))
+
+    def close(self) -> None:
+        """Finish the writes that were taken, then close. The encoder stays its owner's. May be called twice."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+    # ---- collections ----
+
+    def create_collection(self, name: str, config: CollectionConfig, if_missing: bool = False) -> Collection:
+        """A new collection; `if_missing` returns one that is there with the same config.
+
+        InvalidArgument: the name is not [a-z0-9][a-z0-9_-]{0,63}, or config and encoder do not fit. AlreadyExists.
+        """
+        return create(self._engine, name, config, if_missing)
+
+    def list_collections(self) -> list[Collection]:
+        """All, by name."""
+        return listed(self._engine)
+
+    def drop_collection(self, name: str) -> int:
+        """Delete it; how many entries it had. NotFound."""
+        return drop(self._engine, name)
+
+    # ---- entries ----
+
+    def insert(
+        self,
+        name: str,
+        triples: Sequence[TripleLike],
+        keys: Vectors | None = None,
+        values: Vectors | None = None,
+        sequence: int = 0,
+    ) -> Future[InsertAck]:
+        """Store triples; durable when the future is done. Idempotent: a triple that is there keeps its id and source.
+
+        `keys` and `values`, both or neither: int8 (len(triples), D). Without them the collection's encoder is asked,
+        and only for texts that it was not asked for lately; calls may overlap. The future's errors: InvalidArgument
+        (vectors of a wrong number or dimension: nothing is stored), NotFound, ResourceExhausted. A triple with an empty
+        part, or without vectors where there is no encoder, is refused in the ack, and the others are stored.
+        """
+        return insert(self._engine, name, triples, keys, values, sequence)
+
+    def delete(self, name: str, ids: Sequence[int] = (), triples: Sequence[TripleLike] = ()) -> Future[tuple[int, int]]:
+        """(entries deleted, ids and triples that were not there). A triple's inverse entry goes with it, either way."""
+        return delete(self._engine, name, ids, triples)
+
+    def get(self, name: str, ids: Sequence[int], fields: EntryFields = BARE) -> list[Entry]:
+        """The entries of these ids, in this order; a missing one is left out."""
+        return get(self._engine, name, ids, fields)
+
+    def scan(
+        self,
+        name: str,
+        after: int = 0,
+        limit: int = 0,
+        fields: EntryFields = BARE,
+        head: str = "",
+        relation: str = "",
+    ) -> Iterator[list[Entry]]:
+        """Entries above the id `after`, in id order, in chunks below a message's size; `limit` 0: to the end.
+
+        `head` and `relation`, where given, are compared with the triple's. Each chunk is read in a view of its own:
+        entries inserted meanwhile may appear, deleted ones may not.
+        """
+        return scan(self._engine, name, after, limit, fields, head, relation)
+
+    def count(self, name: str) -> int:
+        """Entries of a collection, inverse ones included."""
+        return count(self._engine, name)
+
+    # ---- retrieval ----
+
+    def fetch(
+        self, name: str, rows: Vectors, k: int, beams: Beams = DEFAULT_BEAMS, exact: bool = False, sequence: int = 0
+    ) -> Block:
+        """The k entries that these rows attend to most; design (4). `rows` int8 (R, D), R and k from 1 to 4096.
+
+        `exact` scores every key. InvalidArgument names what is wrong, of a dimension both.
+        """
+        return fetch(self._engine, name, rows, k, beams, exact, sequence)
+
+    def search(self, name: str, text: str, k: int, exact: bool = False) -> list[Hit]:
+        """The k entries whose keys are nearest to a text by cosine, best first. FailedPrecondition without encoder."""
+        return search(self._engine, name, text, k, exact)
+
+    def encode(self, name: str, texts: Sequence[str]) -> Vectors:
+        """Texts to unit vectors with the collection's encoder: int8 (len(texts), D)."""
+        return encode(self._engine, name, texts)
+
+    # ---- administration ----
+
+    def build(
+        self,
+        name: str,
+        seed: int = 0,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> Generation:
+        """Make a new tree of all entries; the new generation.
+
+        Reads and writes go on. Stopped anywhere (Cancelled where `cancelled` says so), the old tree stays.
+        FailedPrecondition: a build of this collection is running.
+        """
+        return build(self._engine, name, seed, cancelled, progress)
+
+    def stats(self, name: str | None = None) -> StoreStats:
+        """Counts and sizes; of every collection where `name` is None."""
+        return stats(self._engine, name)
+
+    def verify(self, name: str | None = None) -> Iterator[tuple[str, Progress]]:
+        """Check every record and how they fit together, in one view of each collection; damage comes as sentences.
+
+        Yields (collection, how far, with the damage found since the last one).
+        """
+        return verify(self._engine, name)

@@ -1,0 +1,74 @@
+"""What the engine's operations share: the store, the encoder, and who is building."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, Self
+
+from atlasdb.engine.texts import TextVectors
+from atlasdb.store.store import Store
+from atlasdb_contract.errors import FailedPrecondition
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Floats
+
+
+class EncoderLike(Protocol):
+    """What the engine asks of an encoder (atlasdb/ingest/encoder.py). `name` and `dimension` never change."""
+
+    @property
+    def name(self) -> str:
+        """As in a collection's config."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+
+    def submit(self, texts: Sequence[str]) -> "Future[Floats]":
+        """Unit vectors of the texts: float32 (N, D)."""
+
+
+class Engine:
+    """One open store with its encoder."""
+
+    def __init__(self, store: Store, encoder: EncoderLike | None) -> None:
+        self.store = store
+        self.encoder = encoder
+        self.texts = TextVectors(encoder) if encoder else None
+        self._building: set[str] = set()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, map_bytes: int, encoder: EncoderLike | None) -> Self:
+        """See Database.open."""
+        return cls(Store(path, map_bytes), encoder)
+
+    def close(self) -> None:
+        """Finish the writes that were taken, then close."""
+        self.store.close()
+
+    def texts_of(self, config: CollectionConfig, name: str) -> TextVectors:
+        """The encoder for a collection. FailedPrecondition where it has none, or this server another."""
+        if config.encoder == NO_ENCODER:
+            raise FailedPrecondition(f"the collection {name!r} has no encoder: send vectors instead of texts")
+        if self.texts is None or self.texts.name != config.encoder:
+            raise FailedPrecondition(
+                f"the collection {name!r} needs the encoder {config.encoder!r}; this server runs {self._encoder_name()}"
+            )
+        return self.texts
+
+    def _encoder_name(self) -> str:
+        return repr(self.texts.name) if self.texts else "none"
+
+    @contextmanager
+    def building(self, name: str) -> Iterator[None]:
+        """While a tree of this collection is made: one at a time."""
+        with self._lock:
+            if name in self._building:
+                raise FailedPrecondition(f"a build of {name!r} is running; wait for it or stop it first")
+            self._building.add(name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._building.discard(name)

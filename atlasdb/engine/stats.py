@@ -1,0 +1,87 @@
+"""Counts and sizes of a store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atlasdb import format as fmt
+from atlasdb.engine.engine import Engine
+from atlasdb.store.environment import TABLES
+from atlasdb.store.view import View
+from atlasdb_contract.ids import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """One collection: what atlasdb.v1.CollectionStats says."""
+
+    name: str
+    encoder: str
+    dimension: int
+    entries: int
+    triples: int
+    inverse_entries: int
+    distinct_values: int
+    generation: Generation
+    root_nodes: int
+    inter_nodes: int
+    delta_entries: int
+    tombstones: int
+    largest_posting: int
+    """Entries in the largest posting as built; in generation 0, all of them."""
+    table_bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The store: what atlasdb.v1.StatsReply says of it, less what only the server knows."""
+
+    collections: tuple[CollectionStats, ...]
+    file_bytes: int
+    map_bytes: int
+    free_bytes: int
+    """What the map can still grow by; pages freed inside the file come on top."""
+    format_version: int
+    texts_encoded: int
+    commits: int
+    """Of this process."""
+
+
+def stats(engine: Engine, name: str | None) -> StoreStats:
+    """See Database.stats."""
+    environment = engine.store.environment
+    names = [name] if name else [record.name for record in engine.store.records()]
+    collections = []
+    for each in names:
+        with engine.store.view(each) as view:
+            collections.append(_collection(view, environment.page_bytes()))
+    file_bytes = environment.file_bytes()
+    return StoreStats(
+        tuple(collections),
+        file_bytes,
+        environment.map_bytes,
+        environment.map_bytes - file_bytes,
+        fmt.VERSION,
+        engine.texts.encoded if engine.texts else 0,
+        engine.store.writer.commits,
+    )
+
+
+def _collection(view: View, page_bytes: int) -> CollectionStats:
+    record, image = view.record, view.image()
+    largest = int(image.inter.counts.max(initial=0)) if record.generation else record.delta_entries
+    return CollectionStats(
+        record.name,
+        record.config.encoder,
+        record.dimension,
+        record.entries,
+        record.entries - record.inverse_entries,
+        record.inverse_entries,
+        record.next_value - 1,
+        record.generation,
+        len(image.roots),
+        len(image.inter),
+        record.delta_entries,
+        record.tombstones,
+        largest,
+        {table: view.pages(table) * page_bytes for table in TABLES},
+    )

@@ -1,0 +1,401 @@
+"""Every byte that reaches the disk.
+
+A store is a folder: `atlas.mdb` (LMDB), `atlas.mdb-lock` (LMDB's readers) and `lock` (the pid of its server). In LMDB's
+main table lie `format`, `sequence` and one `collection/NAME` for each collection; each collection has six tables of its
+own, named `ID/TABLE` with ID in eight hex digits. Keys are big-endian, so that LMDB's order is numeric order; all else
+is little-endian. Each record begins with a CRC32C over its key and the rest of it.
+
+    table       key                                    record, after u32 crc
+    main        format                                 magic 8s, version u32, features u32
+    main        sequence                               next collection id u32
+    main        collection/NAME                        msgpack map, see store/registry.py
+    entries     id u64                                 flags u8, pad 3, value id u64, subject u64, scale f32, key i8[D],
+                                                       msgpack [head, relation, tail, source, metadata]
+    values      id u64                                 scale f32, identity 16s, vector i8[D]
+    index       space u8, 0x01, run u64                count u32, hashes u64[n], ids u64[n]     sorted by hash
+    index       space u8, 0x02, first hash u64         count u32, hashes u64[n], ids u64[n]     sorted by hash
+    index       space u8, 0x03, 0                      msgpack: the sweep in progress, see store/index.py
+    postings    generation u32, node u32, segment u64  count u32, dimension u32, pad u32, ids u64[n], value ids u64[n],
+                                                       scales f32[n], pad to 16, keys i8[n][D]
+    nodes       generation u32, level u8, node u32     scale f32, count u32, parent u32, links L u32, centroid i8[D],
+                                                       links u32[L]
+    tombstones  id u64                                 nothing
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+from google_crc32c import extend as extend_crc32c
+from google_crc32c import value as crc32c
+
+from atlasdb_contract.errors import DataLoss, FailedPrecondition
+from atlasdb_contract.ids import EntryId, ValueId
+from atlasdb_contract.types import Ids, Triple, Vectors
+
+MAGIC: Final = b"ATLASDB\0"
+VERSION: Final = 1
+FEATURES: Final = 0  # bits of optional parts that a reader must know; none yet
+CRC_BYTES: Final = 4
+IDENTITY_BYTES: Final = 16
+_LARGE: Final = 1 << 13
+"""From this size on a record is checked where it lies; below, copying it first is quicker."""
+
+Buffer: TypeAlias = bytes | memoryview
+U32s: TypeAlias = npt.NDArray[np.uint32]
+
+_U32 = struct.Struct("<I")
+_ID = struct.Struct(">Q")
+_FORMAT = struct.Struct("<8sII")
+_POSTING_KEY = struct.Struct(">IIQ")
+NODE_KEY = struct.Struct(">IBI")
+"""Key of a node: generation, level, node."""
+INDEX_KEY = struct.Struct(">BBQ")
+"""Key in the index: space, kind, and a run's number, a leaf's first hash, or 0."""
+_ENTRY_HEAD = struct.Struct("<IB3xQQf")
+_POSTING_HEADER = struct.Struct("<IIII")
+
+
+class Flag(IntEnum):
+    """Bits of an entry's flags."""
+
+    INVERSE = 1
+    """This entry points back; its forward entry has the id before."""
+    HAS_INVERSE = 2
+    """The entry with the next id points back."""
+
+
+class Level(IntEnum):
+    """Levels of stored nodes."""
+
+    ROOT = 0
+    INTER = 1
+    GUIDE = 2
+
+
+class IndexKind(IntEnum):
+    """Kinds of records in the index table."""
+
+    RUN = 1
+    LEAF = 2
+    SWEEP = 3
+
+
+# ---- sealing: the checksum of any record --------------------------------------------------------------------------
+
+
+def seal(key: bytes, body: bytes) -> bytes:
+    """The record of `body` under `key`."""
+    checksum: int = crc32c(key + body)
+    return checksum.to_bytes(CRC_BYTES, "little") + body
+
+
+def check(table: str, key: Buffer, record: Buffer) -> None:
+    """DataLoss naming the table and the key where the checksum is wrong."""
+    if len(record) < _LARGE:
+        checksum = crc32c(b"".join((key, record[CRC_BYTES:])))
+    else:
+        checksum = extend_crc32c(crc32c(bytes(key)), np.frombuffer(record, np.uint8, offset=CRC_BYTES))
+    if len(record) < CRC_BYTES or int.from_bytes(record[:CRC_BYTES], "little") != checksum:
+        raise damaged(table, bytes(key))
+
+
+def damaged(table: str, key: bytes, what: str = "fails its checksum") -> DataLoss:
+    """The error of a bad record; restoring a snapshot or building again is the way out."""
+    return DataLoss(f"a record of the table {table} {what}: key {shown(table, key)}; `atlasdb verify` lists all damage")
+
+
+_SHOWN = {
+    "postings": (_POSTING_KEY, "generation {}, node {}, segment {}"),
+    "nodes": (NODE_KEY, "generation {}, level {}, node {}"),
+    "index": (INDEX_KEY, "space {}, kind {}, {:#x}"),
+}
+
+
+def shown(table: str, key: bytes) -> str:
+    """A key for people: the numbers that it is made of."""
+    layout, words = _SHOWN.get(table, (_ID, "id {}"))
+    return words.format(*layout.unpack(key)) if table != "main" and len(key) == layout.size else repr(key)[1:]
+
+
+def seal_map(key: bytes, content: Any) -> bytes:
+    """A record whose body is msgpack."""
+    return seal(key, msgpack.packb(content))
+
+
+def open_map(table: str, key: bytes, record: Buffer) -> Any:
+    """The content of a `seal_map` record."""
+    check(table, key, record)
+    return msgpack.unpackb(bytes(record[CRC_BYTES:]))
+
+
+FORMAT_KEY: Final = b"format"
+SEQUENCE_KEY: Final = b"sequence"
+COLLECTION_PREFIX: Final = b"collection/"
+
+
+def format_record() -> bytes:
+    """What this version writes into a new store."""
+    return seal(FORMAT_KEY, _FORMAT.pack(MAGIC, VERSION, FEATURES))
+
+
+def check_format(path: str, record: Buffer | None) -> None:
+    """FailedPrecondition where this is no store, or one that only another version of atlasdb can read."""
+    whole = record or bytes(CRC_BYTES + _FORMAT.size)
+    magic, version, features = _FORMAT.unpack_from(whole, CRC_BYTES)
+    if magic != MAGIC:
+        raise FailedPrecondition(f"{path} is an LMDB file but not an atlasdb store; choose another --data folder")
+    if version != VERSION:
+        raise FailedPrecondition(
+            f"{path} has format version {version}; this atlasdb reads version {VERSION}: use the atlasdb that wrote it"
+        )
+    if unknown := features & ~FEATURES:
+        raise FailedPrecondition(f"{path} uses format features {unknown:#x}, unknown to this atlasdb: use a newer one")
+    check("main", FORMAT_KEY, whole)
+
+
+def id_key(number: int) -> bytes:
+    """Key of an entry, a value or a tombstone."""
+    return _ID.pack(number)
+
+
+def id_keys(numbers: Ids) -> list[bytes]:
+    """Keys of many."""
+    packed = numbers.astype(">u8").tobytes()
+    return [packed[i : i + 8] for i in range(0, len(packed), 8)]
+
+
+def ids_of(keys: Sequence[Buffer]) -> Ids:
+    """The numbers in `id_key` keys: u64 (n,)."""
+    return np.frombuffer(b"".join(keys), ">u8").astype(np.uint64)
+
+
+def posting_key(generation: int, node: int, segment: int) -> bytes:
+    """Segment 0 is the built posting; another is a delta, named by its first entry id."""
+    return _POSTING_KEY.pack(generation, node, segment)
+
+
+class PostingKey(NamedTuple):
+    """The parts of a posting's key."""
+
+    generation: int
+    node: int
+    segment: int
+
+
+def open_posting_key(key: Buffer) -> PostingKey:
+    """The parts of a posting's key."""
+    return PostingKey(*_POSTING_KEY.unpack(key))
+
+
+# ---- entries and values --------------------------------------------------------------------------------------------
+
+
+class StoredEntry(NamedTuple):
+    """An entry's record, copied out."""
+
+    id: EntryId
+    flags: int
+    value_id: ValueId
+    subject: int
+    key: Vectors
+    triple: Triple
+
+
+@dataclass(frozen=True, slots=True)
+class EntryColumns:
+    """N entries' records without their texts: `subjects` u64 (N,) says whose entries stand together."""
+
+    ids: Ids
+    flags: npt.NDArray[np.uint8]
+    value_ids: Ids
+    subjects: Ids
+    keys: Vectors
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, positions: Any) -> "EntryColumns":
+        """The entries at `positions` (indices, a mask or a slice)."""
+        ids, value_ids, subjects = (column[positions] for column in (self.ids, self.value_ids, self.subjects))
+        return EntryColumns(ids, self.flags[positions], value_ids, subjects, self.keys.take(positions))
+
+
+_ENTRY: Final = [
+    ("crc", "<u4"),
+    ("flags", "u1"),
+    ("pad", "u1", 3),
+    ("value", "<u8"),
+    ("subject", "<u8"),
+    ("scale", "<f4"),
+]
+_VALUE: Final = [("crc", "<u4"), ("scale", "<f4"), ("identity", "V16")]
+
+
+def _layout(head: list[Any], dimension: int) -> np.dtype[Any]:
+    """The part of fixed length of an entry's or a value's record."""
+    return np.dtype([*head, ("vector", "i1", (dimension,))])
+
+
+def entry_text(head: str, relation: str, tail: str, source: str, metadata: dict[str, str]) -> bytes:
+    """An entry's texts as they are stored."""
+    packed: bytes = msgpack.packb((head, relation, tail, source, metadata))
+    return packed
+
+
+def entry_records(columns: EntryColumns, texts: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """(key, record) of each entry."""
+    fixed = np.zeros(len(columns), _layout(_ENTRY, columns.keys.dimension))
+    fixed["flags"], fixed["value"], fixed["subject"] = columns.flags, columns.value_ids, columns.subjects
+    fixed["scale"], fixed["vector"] = columns.keys.scales, columns.keys.data
+    packed, size = fixed.tobytes(), fixed.dtype.itemsize
+    starts = range(CRC_BYTES, len(packed) + CRC_BYTES, size)
+    return [
+        (key, seal(key, packed[start : start + size - CRC_BYTES] + text))
+        for key, start, text in zip(id_keys(columns.ids), starts, texts, strict=True)
+    ]
+
+
+def open_entry(dimension: int, key: Buffer, record: Buffer) -> StoredEntry:
+    """One entry, checked and copied."""
+    check("entries", key, record)
+    _, flags, value_id, subject, scale = _ENTRY_HEAD.unpack_from(record)
+    triple = Triple(*msgpack.unpackb(record[_ENTRY_HEAD.size + dimension :]))
+    vector = np.frombuffer(record, np.int8, dimension, _ENTRY_HEAD.size).reshape(1, dimension).copy()
+    number = EntryId(_ID.unpack(key)[0])
+    return StoredEntry(number, flags, value_id, subject, Vectors(vector, np.array([scale], np.float32)), triple)
+
+
+def entry_flags(key: Buffer, record: Buffer) -> int:
+    """An entry's flags, checked."""
+    check("entries", key, record)
+    return record[CRC_BYTES]
+
+
+def entry_triple(dimension: int, record: Buffer) -> tuple[str, str, str]:
+    """(head, relation, tail) of a checked record."""
+    head, relation, tail, _, _ = msgpack.unpackb(record[_ENTRY_HEAD.size + dimension :])
+    return head, relation, tail
+
+
+def open_columns(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> EntryColumns:
+    """Many entries, checked and copied, their texts left out."""
+    layout = _layout(_ENTRY, dimension)
+    for key, record in records:
+        check("entries", key, record)
+    fixed = np.frombuffer(b"".join([record[: layout.itemsize] for _, record in records]), layout)
+    return EntryColumns(
+        ids_of([key for key, _ in records]),
+        fixed["flags"].copy(),
+        fixed["value"].astype(np.uint64),
+        fixed["subject"].astype(np.uint64),
+        Vectors(np.ascontiguousarray(fixed["vector"]), fixed["scale"].astype(np.float32)),
+    )
+
+
+def value_records(ids: Ids, identities: Sequence[bytes], vectors: Vectors) -> Iterator[tuple[bytes, bytes]]:
+    """(key, record) of each value."""
+    scales = vectors.scales.astype("<f4", copy=False).tobytes()
+    rows, size = vectors.data.tobytes(), vectors.dimension
+    for i, (key, identity) in enumerate(zip(id_keys(ids), identities, strict=True)):
+        yield key, seal(key, scales[4 * i : 4 * i + 4] + identity + rows[i * size : (i + 1) * size])
+
+
+def value_identity(record: Buffer) -> bytes:
+    """The 16-byte identity in a value's record."""
+    return bytes(record[8 : 8 + IDENTITY_BYTES])
+
+
+def open_values(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> Vectors:
+    """Many values, checked and copied."""
+    layout = _layout(_VALUE, dimension)
+    for key, record in records:
+        check("values", key, record)
+    fixed = np.frombuffer(b"".join([record for _, record in records]), layout)
+    return Vectors(np.ascontiguousarray(fixed["vector"]), fixed["scale"].astype(np.float32))
+
+
+def seal_pairs(key: bytes, hashes: Ids, ids: Ids) -> bytes:
+    """A run or a leaf of the index: hashes sorted."""
+    return seal(key, _U32.pack(len(hashes)) + hashes.astype("<u8").tobytes() + ids.astype("<u8").tobytes())
+
+
+def open_pairs(record: Buffer) -> tuple[Ids, Ids]:
+    """Hashes and ids, views of the record. Unchecked: the caller checks a record the first time it is seen."""
+    count: int = _U32.unpack_from(record, CRC_BYTES)[0]
+    both = np.frombuffer(record, "<u8", 2 * count, CRC_BYTES + _U32.size)
+    return both[:count], both[count:]
+
+
+# ---- postings -----------------------------------------------------------------------------------------------------
+
+
+def _keys_offset(count: int) -> int:
+    """Where the key matrix begins: a multiple of 16 from the start of the record."""
+    return -(-(_POSTING_HEADER.size + 20 * count) // 16) * 16
+
+
+def seal_posting(key: bytes, ids: Ids, value_ids: Ids, keys: Vectors) -> bytes:
+    """One segment of a posting."""
+    count = len(ids)
+    head = _POSTING_HEADER.pack(0, count, keys.dimension, 0)[CRC_BYTES:]
+    columns = (ids.astype("<u8"), value_ids.astype("<u8"), keys.scales.astype("<f4"))
+    pad = bytes(_keys_offset(count) - _POSTING_HEADER.size - 20 * count)
+    return seal(key, b"".join([head, *(c.tobytes() for c in columns), pad, keys.data.tobytes()]))
+
+
+def posting_count(record: Buffer) -> int:
+    """How many entries a segment holds; unchecked."""
+    return int(_POSTING_HEADER.unpack_from(record)[1])
+
+
+def open_posting(key: Buffer, record: Buffer) -> tuple[Ids, Ids, Vectors]:
+    """Ids, value ids and keys of a segment: views of the record, checked."""
+    check("postings", key, record)
+    _, count, dimension, _ = _POSTING_HEADER.unpack_from(record)
+    offset = _keys_offset(count)
+    if len(record) != offset + count * dimension:
+        raise damaged("postings", bytes(key), "is cut short")
+    ids = np.frombuffer(record, "<u8", count, 16)
+    value_ids = np.frombuffer(record, "<u8", count, 16 + 8 * count)
+    scales = np.frombuffer(record, "<f4", count, 16 + 16 * count)
+    keys = np.frombuffer(record, np.int8, count * dimension, offset).reshape(count, dimension)
+    return ids, value_ids, Vectors(keys, scales)
+
+
+class NodeColumns(NamedTuple):
+    """N nodes' records: vectors (N, D), entries below and parents u32 (N,), links u32 (N, L)."""
+
+    vectors: Vectors
+    entries: U32s
+    parents: U32s
+    links: U32s
+
+
+def node_records(keys: Sequence[bytes], nodes: NodeColumns) -> list[tuple[bytes, bytes]]:
+    """(key, record) of each node."""
+    packed = np.zeros(len(keys), _node_layout(nodes.vectors.dimension, nodes.links.shape[1]))
+    packed["scale"], packed["vector"] = nodes.vectors.scales, nodes.vectors.data
+    packed["entries"], packed["parent"], packed["links"] = nodes.entries, nodes.parents, nodes.links
+    packed["count"] = nodes.links.shape[1]
+    return [(key, seal(key, row.tobytes()[CRC_BYTES:])) for key, row in zip(keys, packed, strict=True)]
+
+
+def open_nodes(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> NodeColumns:
+    """One or more nodes of one level, checked and copied."""
+    for key, record in records:
+        check("nodes", key, record)
+    links: int = _U32.unpack_from(records[0][1], 16)[0]
+    packed = np.frombuffer(b"".join([record for _, record in records]), _node_layout(dimension, links))
+    vectors = Vectors(np.ascontiguousarray(packed["vector"]), packed["scale"].astype(np.float32))
+    return NodeColumns(vectors, packed["entries"].copy(), packed["parent"].copy(), packed["links"].copy())
+
+
+def _node_layout(dimension: int, links: int) -> np.dtype[Any]:
+    head: list[Any] = [("crc", "<u4"), ("scale", "<f4"), ("entries", "<u4"), ("parent", "<u4"), ("count", "<u4")]
+    return np.dtype([*head, ("vector", "i1", (dimension,)), ("links", "<u4", (links,))])

@@ -1,0 +1,100 @@
+"""The Insert stream: requests taken ahead of their acks, so that encoder and writer always have work.
+
+    reader thread   requests ──▶ Database.insert ──▶ futures, at most DEPTH
+    gRPC's thread   acks     ◀── in order         ◀──┘
+
+The reader stops at the first request that can't be taken, and when the server is stopping; what was
+taken before is acked first.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+from atlasdb.engine.database import Database
+from atlasdb.service.lifetime import Lifetime
+from atlasdb.service.limits import check_triples
+from atlasdb_contract.codec import vectors_from_proto
+from atlasdb_contract.types import InsertAck
+from atlasdb_contract.v1 import knowledge_pb2 as kpb
+
+DEPTH = 8
+"""Requests of one stream in hand (bench/roundtrip.py and docs/design.md have the measurement)."""
+
+
+class InsertStream:
+    """One Insert RPC. `acks` is its answer; the reader thread ends with the RPC."""
+
+    def __init__(self, database: Database, lifetime: Lifetime, requests: Iterator[kpb.InsertRequest]) -> None:
+        self._database = database
+        self._lifetime = lifetime
+        self._requests = requests
+        self._taken: queue.SimpleQueue[Future[InsertAck] | Exception | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(DEPTH)
+        self._lock = threading.Lock()
+        self._left = False
+
+    def acks(self) -> Iterator[kpb.InsertAck]:
+        """The acks in the order of the requests; an error of request n comes after the acks before it."""
+        threading.Thread(target=self._read, name="insert-reader", daemon=True).start()
+        try:
+            while (taken := self._taken.get()) is not None:
+                if isinstance(taken, Exception):
+                    raise taken
+                try:
+                    yield ack_to_proto(taken.result())
+                finally:
+                    self._lifetime.end()
+                    self._room.release()
+        finally:
+            self._leave()
+
+    def _read(self) -> None:
+        """Take requests while there is room for them; None or an error comes last."""
+        try:
+            while self._room.acquire() and not self._left and (request := next(self._requests, None)) is not None:
+                self._lifetime.begin()
+                try:
+                    future = self._take(request)
+                except BaseException:
+                    self._lifetime.end()
+                    raise
+                self._hand_over(future)
+        except Exception as error:  # noqa: BLE001 - raised again in acks()
+            self._taken.put(error)
+        else:
+            self._taken.put(None)
+
+    def _take(self, request: kpb.InsertRequest) -> Future[InsertAck]:
+        check_triples(request.triples)
+        keys = vectors_from_proto(request.keys, "keys") if request.HasField("keys") else None
+        values = vectors_from_proto(request.values, "values") if request.HasField("values") else None
+        return self._database.insert(request.collection, request.triples, keys, values, request.sequence)
+
+    def _hand_over(self, future: Future[InsertAck]) -> None:
+        with self._lock:
+            if self._left:
+                self._lifetime.end()
+            else:
+                self._taken.put(future)
+
+    def _leave(self) -> None:
+        """Nobody waits for the acks any more: what was taken is stored all the same."""
+        with self._lock:
+            self._left = True
+            while not self._taken.empty():
+                if isinstance(self._taken.get(), Future):
+                    self._lifetime.end()
+        self._room.release()
+
+
+def ack_to_proto(ack: InsertAck) -> kpb.InsertAck:
+    """An ack for the wire."""
+    return kpb.InsertAck(
+        sequence=ack.sequence,
+        ids=ack.ids,
+        created=ack.created,
+        existing=ack.existing,
+        refused=[kpb.TripleError(position=refusal.position, reason=refusal.reason) for refusal in ack.refused],
+    )

@@ -1,0 +1,38 @@
+"""What one request may ask for, so that its answer stays below the message limit and its cost bounded."""
+
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
+
+from atlasdb_contract.codec import CHUNK_TRIPLES, MESSAGE_LIMIT
+from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.v1 import knowledge_pb2 as kpb
+
+TRIPLES = CHUNK_TRIPLES
+"""Triples in one Insert or Delete request."""
+IDS = 4096
+"""Ids in one Get or Delete request: with both vectors their entries fill a quarter of a message."""
+TEXTS = 1024
+"""Texts in one Encode request."""
+TRIPLE_BYTES = 1 << 20
+"""One triple with its source and metadata: a Scan sends its parts twice, as triple and as texts."""
+
+
+def at_most(limit: int, items: Sequence[object], what: str) -> None:
+    """InvalidArgument when a request holds more than it may."""
+    if len(items) > limit:
+        raise InvalidArgument(f"{len(items)} {what} in one request; send at most {limit}, and the rest in further ones")
+
+
+def check_triples(triples: Sequence[kpb.Triple]) -> None:
+    """InvalidArgument for too many triples or one too large."""
+    at_most(TRIPLES, triples, "triples")
+    for position, triple in enumerate(triples):
+        if (size := triple.ByteSize()) > TRIPLE_BYTES:
+            raise InvalidArgument(f"triple {position} holds {size} bytes; the limit is {TRIPLE_BYTES}: shorten it")
+
+
+def check_reply(reply: Message) -> None:
+    """InvalidArgument for an answer above the message limit, before gRPC refuses to send it."""
+    if (size := reply.ByteSize()) > MESSAGE_LIMIT:
+        raise InvalidArgument(f"the answer has {size} bytes, the limit is {MESSAGE_LIMIT}; ask for fewer")

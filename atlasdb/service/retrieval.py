@@ -1,0 +1,37 @@
+"""The Retrieval service: rows in, a Block out."""
+
+from collections.abc import Iterator
+
+import grpc
+
+from atlasdb.engine.database import Database
+from atlasdb.service.lifetime import Lifetime
+from atlasdb_contract.codec import block_to_proto, vectors_from_proto
+from atlasdb_contract.types import Beams
+from atlasdb_contract.v1 import retrieval_pb2 as rpb
+from atlasdb_contract.v1 import retrieval_pb2_grpc as rgrpc
+
+
+class Retrieval(rgrpc.RetrievalServicer):
+    """Fetches, each answered before the next of its stream is read."""
+
+    def __init__(self, database: Database, lifetime: Lifetime) -> None:
+        self._database = database
+        self._lifetime = lifetime
+
+    def Fetch(self, requests: Iterator[rpb.FetchRequest], _: grpc.ServicerContext) -> Iterator[rpb.Block]:  # noqa: N802
+        """One Block for each request, in order."""
+        for request in requests:
+            with self._lifetime.work():
+                yield self._block(request)
+
+    def _block(self, request: rpb.FetchRequest) -> rpb.Block:
+        block = self._database.fetch(
+            request.collection,
+            vectors_from_proto(request.rows, "rows"),
+            request.k,
+            Beams(request.beams.root, request.beams.inter),
+            request.exact,
+            request.sequence,
+        )
+        return block_to_proto(block)

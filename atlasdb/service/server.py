@@ -1,0 +1,151 @@
+"""The gRPC server around one Database: its sockets, its start and its stop."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from atlasdb.engine.database import Database
+from atlasdb.service.admin import Admin
+from atlasdb.service.encoder import LazyEncoder
+from atlasdb.service.knowledge import Knowledge
+from atlasdb.service.lifetime import Counting, Lifetime
+from atlasdb.service.retrieval import Retrieval
+from atlasdb.service.status import Answers
+from atlasdb.settings import Settings, split_address
+from atlasdb_contract.codec import GRPC_OPTIONS
+from atlasdb_contract.errors import FailedPrecondition, InvalidArgument
+from atlasdb_contract.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    knowledge_pb2,
+    knowledge_pb2_grpc,
+    retrieval_pb2,
+    retrieval_pb2_grpc,
+)
+
+UNARY_THREADS = 16
+"""Threads beyond one for each stream; unary calls queue for them."""
+SENDING_SECONDS = 0.5
+"""What a stop leaves gRPC to send what was answered last."""
+SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket (sockaddr_un)."""
+SERVICES = tuple(
+    service.full_name
+    for module in (knowledge_pb2, retrieval_pb2, admin_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+
+class Server:
+    """Serves a Database, its owner's still; the encoder is here for its counters. `start` once, `stop` once or more."""
+
+    def __init__(self, database: Database, settings: Settings, encoder: LazyEncoder | None = None) -> None:
+        self._settings = settings
+        self._lifetime = Lifetime(settings.max_streams)
+        self._pool = futures.ThreadPoolExecutor(settings.max_streams + UNARY_THREADS, "atlasdb-rpc")
+        self._grpc = grpc.server(
+            self._pool,
+            interceptors=[Answers(), Counting(self._lifetime)],
+            options=(*GRPC_OPTIONS, ("grpc.so_reuseport", 0)),
+        )
+        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
+        services: tuple[tuple[Callable[[Any, grpc.Server], None], object], ...] = (
+            (knowledge_pb2_grpc.add_KnowledgeServicer_to_server, Knowledge(database, self._lifetime)),
+            (retrieval_pb2_grpc.add_RetrievalServicer_to_server, Retrieval(database, self._lifetime)),
+            (admin_pb2_grpc.add_AdminServicer_to_server, Admin(database, self._lifetime, encoder)),
+            (health_pb2_grpc.add_HealthServicer_to_server, self._health),
+        )
+        for add, service in services:
+            add(service, self._grpc)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
+        self.address = ""
+        """HOST:PORT, with the port that was bound."""
+        self._socket: Path | None = None
+        """The socket file, once it is ours to remove."""
+
+    def start(self) -> None:
+        """Bind and serve. FailedPrecondition: an address is taken or can't be bound, with what to do."""
+        host, port = split_address(self._settings.listen)
+        shown = f"[{host}]" if ":" in host else host
+        try:
+            bound = self._grpc.add_insecure_port(f"{shown}:{port}")
+        except RuntimeError:
+            raise FailedPrecondition(f"can't listen on {self._settings.listen}: {why_not(host, port)}") from None
+        self.address = f"{shown}:{bound}"
+        if self._settings.socket is not None:
+            self._bind_socket(self._settings.socket)
+        self._grpc.start()
+        for name in ("", *SERVICES):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def _bind_socket(self, path: Path) -> None:
+        clear_stale_socket(path)
+        try:
+            self._grpc.add_insecure_port(f"unix:{path}")
+        except RuntimeError:
+            raise FailedPrecondition(
+                f"can't make the unix socket {path}: its folder must exist and be writable; give --socket another path"
+            ) from None
+        self._socket = path
+
+    def stop(self, seconds: float | None = None) -> bool:
+        """Refuse new work, finish what is in hand within `seconds` (default: the settings'), close all streams.
+
+        True when all work was answered. Health says NOT_SERVING meanwhile; open streams end UNAVAILABLE.
+        """
+        self._lifetime.stop()
+        self._health.enter_graceful_shutdown()
+        drained = self._lifetime.drained(self._settings.stop_seconds if seconds is None else seconds)
+        self._grpc.stop(SENDING_SECONDS).wait()
+        self._pool.shutdown(wait=drained)
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
+        return drained
+
+
+def why_not(host: str, port: int) -> str:
+    """Why an address can't be bound, in words, by trying."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "the port is in use; stop the program that has it or give --listen another port"
+        return f"{error.strerror or error}; give --listen an address of this machine"
+    return "the port was in use a moment ago; try again"
+
+
+def clear_stale_socket(path: Path) -> None:
+    """Remove the socket file of a killed server. FailedPrecondition if somebody listens, or it is no socket."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise InvalidArgument(f"the socket path has more than {SOCKET_PATH_BYTES} bytes; give --socket a shorter one")
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FailedPrecondition(f"can't use the socket path {path}: {error.strerror}; give --socket another") from None
+    if not stat.S_ISSOCK(mode):
+        raise FailedPrecondition(f"{path} is there and is no socket; give --socket another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            return
+        except OSError as error:
+            raise FailedPrecondition(f"can't use the socket {path}: {error.strerror}; give --socket another") from None
+    raise FailedPrecondition(f"another server listens on {path}; stop it first or give --socket another path")

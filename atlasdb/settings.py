@@ -1,0 +1,70 @@
+"""What a server is started with: one frozen dataclass, and the only code that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlasdb_contract.errors import InvalidArgument
+
+PREFIX = "ATLASDB_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field can also be given as the environment variable ATLASDB_<FIELD>; a flag wins over it."""
+
+    data: Path
+    """The folder of the store; made if it is missing."""
+    listen: str = "127.0.0.1:7420"
+    """HOST:PORT; port 0 lets the system choose."""
+    socket: Path | None = None
+    """A unix socket beside the TCP port."""
+    map_bytes: int = 1 << 40
+    """The most that the store may grow to. Address space, not memory: the file stays as large as its content."""
+    encoder_workers: int = 0
+    """Processes that turn texts into vectors; 0: one a core, up to eight."""
+    max_streams: int = 64
+    """Streams (inserts, fetches, scans, builds) served at a time; one more is refused. Each holds a thread."""
+    stop_seconds: float = 30.0
+    """How long a stopping server waits for the work in hand."""
+
+    def __post_init__(self) -> None:
+        split_address(self.listen)
+        for name, least in (("map_bytes", 1 << 20), ("encoder_workers", 0), ("max_streams", 1), ("stop_seconds", 0)):
+            if getattr(self, name) < least:
+                raise InvalidArgument(f"{name} is {getattr(self, name)}; the least is {least}")
+
+    @classmethod
+    def gather(cls, flags: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Flags that are not None over the environment over the defaults. InvalidArgument names the culprit."""
+        readers = {
+            "data": Path,
+            "listen": str,
+            "socket": Path,
+            "map_bytes": int,
+            "encoder_workers": int,
+            "max_streams": int,
+            "stop_seconds": float,
+        }
+        chosen: dict[str, object] = {}
+        for name, read in readers.items():
+            variable = PREFIX + name.upper()
+            value = flags.get(name)
+            if value is None and not (value := environment.get(variable)):
+                continue
+            try:
+                chosen[name] = read(value)
+            except ValueError:
+                raise InvalidArgument(f"{variable} is {value!r}, not a number") from None
+        if "data" not in chosen:
+            raise InvalidArgument(f"no folder for the store: give --data DIR or set {PREFIX}DATA")
+        return cls(**chosen)  # type: ignore[arg-type]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """HOST:PORT taken apart; an IPv6 host stands in brackets. InvalidArgument for anything else."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise InvalidArgument(f"{address!r} is not HOST:PORT, such as 127.0.0.1:7420")
+    return host.strip("[]"), int(port)

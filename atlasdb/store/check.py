@@ -1,0 +1,213 @@
+"""The whole-store check of one collection: each record by itself, then how they fit together.
+
+Everything is looked at in one view, so that what writers do meanwhile does not matter; it takes about 100 bytes of
+memory an entry. Damage is told in sentences; a sentence about many entries names the first of them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from atlasdb import format as fmt
+from atlasdb.format import Flag
+from atlasdb.store import entries, postings, tombstones
+from atlasdb.store.environment import Db
+from atlasdb.store.identity import triple_key
+from atlasdb.store.index import Index, Space
+from atlasdb.store.view import View
+from atlasdb.tree.check import problems
+from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.types import Ids, Progress, Vectors
+
+STEP = 8192
+"""Records looked at together."""
+NAMED = 5
+"""Ids that one sentence names."""
+
+T = TypeVar("T")
+Record = tuple[memoryview, memoryview]
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Numbers of many records, gathered in parts: u64 each."""
+
+    parts: dict[str, list[Ids]] = field(default_factory=dict)
+
+    def add(self, **columns: npt.ArrayLike) -> None:
+        """The next records' numbers."""
+        for name, numbers in columns.items():
+            self.parts.setdefault(name, []).append(np.asarray(numbers, np.uint64))
+
+    def __getitem__(self, name: str) -> Ids:
+        return np.concatenate(self.parts.get(name, [np.zeros(0, np.uint64)]))
+
+    def by_id(self) -> Ids:
+        """Ids, value ids and key fingerprints side by side: (n, 3), sorted by id."""
+        stacked = np.stack([self["ids"], self["value_ids"], self["keys"]], axis=1)
+        return stacked[np.argsort(stacked[:, 0], kind="stable")]
+
+
+def check(view: View) -> Iterator[Progress]:
+    """Go through the collection; each Progress has the damage found since the one before."""
+    return _Check(view).run()
+
+
+class _Check:
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._name = view.record.name
+        self._damage: list[str] = []
+        self._entries = _Columns()
+        self._values = _Columns()
+        self._slots = _Columns()
+
+    def run(self) -> Iterator[Progress]:
+        record = self._view.record
+        yield from self._each("entries", self._read_entries(), record.entries)
+        yield from self._each("values", self._read_values(), record.next_value - 1)
+        yield from self._each("postings", self._read_postings(), record.entries + record.tombstones)
+        for what, stage in (
+            ("entries", self._check_entries),
+            ("the index", self._check_index),
+            ("postings", self._check_postings),
+            ("the tree", self._check_tree),
+        ):
+            try:
+                stage()
+            except DataLoss as error:
+                self._damage.append(str(error))
+            yield self._progress(f"consistency of {what}", 1, 1)
+
+    def _each(self, stage: str, batches: Iterator[int], total: int) -> Iterator[Progress]:
+        done = 0
+        for count in batches:
+            done += count
+            yield self._progress(stage, done, total)
+
+    def _progress(self, stage: str, done: int, total: int) -> Progress:
+        damage, self._damage = tuple(self._damage), []
+        return Progress(stage, done, total, damage=damage)
+
+    def _say(self, bad: Ids, what: str) -> None:
+        """One sentence about ids that something is wrong with."""
+        if len(bad):
+            named = ", ".join(map(str, bad[:NAMED].tolist())) + (", …" if len(bad) > NAMED else "")
+            self._damage.append(f"{self._name}: {what}: {len(bad)}, with the ids {named}")
+
+    def _expect(self, what: str, counted: int, recorded: int) -> None:
+        if counted != recorded:
+            self._damage.append(f"{self._name}: the registry counts {recorded} {what}; there are {counted}")
+
+    # ---- each record by itself ----
+
+    def _opened(self, db: Db, opened: Callable[[Sequence[Record]], T]) -> Iterator[tuple[T, list[Record]]]:
+        """A table's records in batches, opened together; damaged ones are told and left out."""
+        records = entries.after(self._view.txn, db, -1, 1 << 62)
+        while batch := list(islice(records, STEP)):
+            try:
+                yield opened(batch), batch
+            except DataLoss:
+                batch = [record for record in batch if self._sound(opened, record)]
+                yield opened(batch), batch
+
+    def _sound(self, opened: Callable[[Sequence[Record]], object], record: Record) -> bool:
+        try:
+            opened([record])
+        except DataLoss as error:
+            self._damage.append(str(error))
+            return False
+        return True
+
+    def _read_entries(self) -> Iterator[int]:
+        dimension = self._view.record.dimension
+        for columns, batch in self._opened(self._view.tables.entries, lambda some: fmt.open_columns(dimension, some)):
+            hashes = [triple_key(*fmt.entry_triple(dimension, record)).hash for _, record in batch]
+            self._entries.add(ids=columns.ids, value_ids=columns.value_ids, flags=columns.flags, hashes=hashes)
+            self._entries.add(keys=_fingerprints(columns.keys))
+            yield len(batch)
+
+    def _read_values(self) -> Iterator[int]:
+        dimension = self._view.record.dimension
+        for _, batch in self._opened(self._view.tables.values, lambda some: fmt.open_values(dimension, some)):
+            heads = b"".join([fmt.value_identity(record)[:8] for _, record in batch])
+            self._values.add(ids=fmt.ids_of([key for key, _ in batch]), hashes=np.frombuffer(heads, "<u8"))
+            yield len(batch)
+
+    def _read_postings(self) -> Iterator[int]:
+        view = self._view
+        for parts, record in postings.segments(view.txn, view.tables, view.record.generation):
+            try:
+                ids, value_ids, keys = fmt.open_posting(fmt.posting_key(*parts), record)
+            except DataLoss as error:
+                self._damage.append(str(error))
+                continue
+            nodes = np.full(len(ids), parts.node, np.uint64)
+            self._slots.add(ids=ids, value_ids=value_ids, keys=_fingerprints(keys), nodes=nodes)
+            yield len(ids)
+
+    # ---- how they fit together ----
+
+    def _check_entries(self) -> None:
+        record, ids, flags = self._view.record, self._entries["ids"], self._entries["flags"]
+        inverse = (flags & np.uint64(Flag.INVERSE)) != 0
+        self._expect("entries", len(ids), record.entries)
+        self._expect("inverse entries", int(inverse.sum()), record.inverse_entries)
+        self._expect("values", len(self._values["ids"]), record.next_value - 1)
+        self._say(ids[ids >= record.next_entry], "entries whose id was never given")
+        expected = ids[(flags & np.uint64(Flag.HAS_INVERSE)) != 0] + np.uint64(1)
+        self._say(np.setxor1d(expected, ids[inverse]), "inverse entries that are missing or that no entry has")
+        self._say(ids[~np.isin(self._entries["value_ids"], self._values["ids"])], "entries without their value")
+
+    def _check_index(self) -> None:
+        forward = (self._entries["flags"] & np.uint64(Flag.INVERSE)) == 0
+        ids, hashes = self._entries["ids"][forward], self._entries["hashes"][forward]
+        self._say(ids[~self._indexed(Space.TRIPLES, ids, hashes)], "entries that the index of triples lacks")
+        ids, hashes = self._values["ids"], self._values["hashes"]
+        self._say(ids[~self._indexed(Space.VALUES, ids, hashes)], "values that the index of values lacks")
+
+    def _indexed(self, space: Space, ids: Ids, hashes: Ids) -> npt.NDArray[np.bool_]:
+        """Which of these pairs an index holds."""
+        held = _Columns()
+        for some, of in Index(self._view.txn, self._view.tables, space, lambda _: np.ones(0, np.bool_)).pairs():
+            if (some[1:] < some[:-1]).any():
+                self._damage.append(f"{self._name}: a record of the index of {space.name} is out of order")
+            held.add(hashes=some, ids=of)
+        order = np.argsort(held["ids"], kind="stable")
+        if not len(order):
+            return np.zeros(len(ids), np.bool_)
+        at = np.minimum(np.searchsorted(held["ids"][order], ids), len(order) - 1)
+        there: npt.NDArray[np.bool_] = (held["ids"][order][at] == ids) & (held["hashes"][order][at] == hashes)
+        return there
+
+    def _check_postings(self) -> None:
+        view = self._view
+        dead = tombstones.read(view.txn, view.tables)
+        self._expect("tombstones", len(dead), view.record.tombstones)
+        stored, slots = self._entries.by_id(), self._slots.by_id()
+        self._say(np.intersect1d(stored[:, 0], dead), "entries that are there and deleted")
+        self._say(slots[1:, 0][slots[1:, 0] == slots[:-1, 0]], "entries in two slots of postings")
+        self._say(np.setdiff1d(stored[:, 0], slots[:, 0]), "entries in no posting")
+        self._say(np.setdiff1d(dead, slots[:, 0]), "tombstones without a slot in a posting")
+        self._say(np.setdiff1d(slots[:, 0], np.union1d(stored[:, 0], dead)), "slots of postings without an entry")
+        live, there = slots[np.isin(slots[:, 0], stored[:, 0])], stored[np.isin(stored[:, 0], slots[:, 0])]
+        if len(live) == len(there):
+            self._say(there[(live != there).any(axis=1), 0], "entries that differ from their slot in a posting")
+
+    def _check_tree(self) -> None:
+        record, image, nodes = self._view.record, self._view.fresh_image(), self._slots["nodes"]
+        self._say(np.unique(nodes[nodes >= len(image.inter)]), "nodes with a posting that the tree lacks")
+        self._expect("entries in deltas", len(nodes) - int(image.inter.counts.sum()), record.delta_entries)
+        if record.generation:
+            self._damage += [f"{self._name}: {problem}" for problem in problems(image, None)]
+
+
+def _fingerprints(vectors: Vectors) -> Ids:
+    """A number that tells one vector from another: u64 (N,)."""
+    weights = np.random.default_rng(0).integers(-(1 << 62), 1 << 62, vectors.dimension) | 1
+    sums = vectors.data.astype(np.int64) @ weights
+    return sums.view(np.uint64) ^ np.ascontiguousarray(vectors.scales, np.float32).view(np.uint32)

@@ -1,0 +1,248 @@
+"""The one LMDB environment of a store folder, and who may open it.
+
+No WRITEMAP (a stray write would reach the disk), no NOSYNC (an ack means durable). A file `lock`, held with flock for
+the life of the process, keeps a second server out: LMDB itself would let it in.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import lmdb
+
+from atlasdb import format as fmt
+from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
+from atlasdb_contract.ids import CollectionId
+
+Txn: TypeAlias = "lmdb.Transaction[memoryview]"
+"""A read or write transaction; what it lends out dies with it, and in a write transaction with the next write."""
+Db: TypeAlias = "lmdb._Database"
+"""The handle of one table."""
+
+COLLECTIONS_LIMIT = 500
+"""Collections that one store can have; each costs an LMDB transaction half a microsecond."""
+READERS_LIMIT = 1024
+"""Views that can be open at the same moment."""
+SMALLEST_MAP = 1 << 30
+"""Where halving a map that the machine refuses ends."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
+"""LMDB reports a write that was cut short by a full disk as EIO."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The handles of one collection's tables."""
+
+    entries: Db
+    values: Db
+    index: Db
+    postings: Db
+    nodes: Db
+    tombstones: Db
+    seen: dict[bytes, int]
+    """Index records that this process has checked: key -> checksum."""
+
+
+TABLES = ("entries", "values", "index", "postings", "nodes", "tombstones")
+
+
+def table_name(collection: CollectionId, table: str) -> bytes:
+    """The name of a collection's table in LMDB's main table."""
+    return f"{collection:08x}/{table}".encode()
+
+
+_TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
+
+
+def owner(table: bytes) -> CollectionId:
+    """The collection that a table of this name belongs to."""
+    return CollectionId(int(table[:8], 16))
+
+
+class Environment:
+    """The LMDB environment, open; owns the folder's lock."""
+
+    def __init__(self, path: Path, map_bytes: int) -> None:
+        """Opens or makes the folder; see Database.open for the errors."""
+        self.path = path
+        self.map_bytes = map_bytes
+        self._tables: dict[CollectionId, Tables] = {}
+        self._views: set[int] = set()
+        self._serial = 0
+        self._views_changed = threading.Condition()
+        self._closed = False
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path)
+        except OSError as error:
+            raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+        try:
+            self._lmdb = self._open()
+            self._check_format()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(self) -> lmdb.Environment:
+        file = self.path / "atlas.mdb"
+        while True:
+            try:
+                with mapped_errors():
+                    opened = lmdb.open(
+                        os.fspath(file),
+                        map_size=self.map_bytes,
+                        subdir=False,
+                        readahead=False,
+                        max_readers=READERS_LIMIT,
+                        max_dbs=COLLECTIONS_LIMIT * len(TABLES),
+                        max_spare_txns=8,
+                    )
+                break
+            except ResourceExhausted:
+                if self.map_bytes // 2 < max(SMALLEST_MAP, file.stat().st_size if file.exists() else 0):
+                    raise
+                self.map_bytes //= 2
+        opened.reader_check()
+        written = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
+        if (size := file.stat().st_size) < written and size > 0:
+            opened.close()
+            raise DataLoss(f"{file} is cut short: {size} bytes of {written}; restore it from a copy")
+        return opened
+
+    def _check_format(self) -> None:
+        try:
+            with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
+                if txn.stat()["entries"] == 0:
+                    txn.put(fmt.FORMAT_KEY, fmt.format_record())
+                fmt.check_format(str(self.path), txn.get(fmt.FORMAT_KEY))
+        except BaseException:
+            self._lmdb.close()
+            raise
+
+    def close(self) -> None:
+        """Wait for open views, then close. May be called twice."""
+        self.settle()
+        if not self._closed:
+            self._closed = True
+            self._lmdb.close()
+            os.close(self._lock)
+
+    # ---- transactions ----
+
+    @contextmanager
+    def reading(self) -> Iterator[Txn]:
+        """A read transaction; keep it short: while it lives, no page it can see is used again."""
+        with self._views_changed:
+            if self._closed:
+                raise Unavailable("the store is closed")
+            self._serial += 1
+            serial = self._serial
+            self._views.add(serial)
+        try:
+            with mapped_errors(), self._lmdb.begin(buffers=True) as txn:
+                yield txn
+        finally:
+            with self._views_changed:
+                self._views.discard(serial)
+                self._views_changed.notify_all()
+
+    def settle(self) -> None:
+        """Wait until every view that is open now has been closed."""
+        with self._views_changed:
+            now = self._serial
+            self._views_changed.wait_for(lambda: all(serial > now for serial in self._views))
+
+    @contextmanager
+    def writing(self) -> Iterator[Txn]:
+        """The write transaction: committed and synced at the end, undone on an error. The writer thread's alone."""
+        with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
+            yield txn
+
+    # ---- tables ----
+
+    def tables(self, collection: CollectionId) -> Tables:
+        """The handles of a collection that is in the registry."""
+        return self._tables[collection]
+
+    def open_tables(self, txn: Txn, collection: CollectionId) -> None:
+        """Open or make a collection's tables in a write transaction; `tables` then knows them."""
+        with mapped_errors():
+            handles = {table: self._lmdb.open_db(table_name(collection, table), txn=txn) for table in TABLES}
+        self._tables[collection] = Tables(**handles, seen={})
+
+    def drop_table(self, txn: Txn, name: bytes) -> None:
+        """Delete a table and all in it. No view may be open that could read it: `settle` first."""
+        txn.drop(self._lmdb.open_db(name, txn=txn), delete=True)
+
+    def forget_tables(self, collection: CollectionId) -> None:
+        """Their handles are gone with the tables."""
+        self._tables.pop(collection, None)
+
+    def table_names(self, txn: Txn) -> list[bytes]:
+        """Every collection table there is, also of collections that are in the registry no more."""
+        with txn.cursor() as cursor:
+            keys = [bytes(key) for key in cursor.iternext(values=False)]
+        return [key for key in keys if _TABLE_NAME.fullmatch(key)]
+
+    # ---- sizes ----
+
+    def page_bytes(self) -> int:
+        """Bytes of one LMDB page."""
+        return int(self._lmdb.stat()["psize"])
+
+    def file_bytes(self) -> int:
+        """Bytes of the file up to its last page in use."""
+        return int(self._lmdb.info()["last_pgno"] + 1) * self.page_bytes()
+
+
+def _lock(path: Path) -> int:
+    """Take the folder: the open descriptor of its lock file, with our pid in it."""
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        raise FailedPrecondition(f"{path} is in use by the server with pid {pid}; stop it first") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """LMDB's errors as ours."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise typed(error) from error
+
+
+def typed(error: lmdb.Error) -> AtlasError:
+    """The error of ours that an LMDB error is."""
+    match error:
+        case lmdb.MapFullError():
+            return ResourceExhausted("the store's map is full; delete something or start with a larger map")
+        case lmdb.DiskError() | lmdb.MemoryError():
+            return ResourceExhausted(f"the disk or the memory is full: {error}")
+        case lmdb.DbsFullError():
+            return ResourceExhausted(f"a store holds at most {COLLECTIONS_LIMIT} collections; drop one first")
+        case lmdb.ReadersFullError():
+            return ResourceExhausted(f"more than {READERS_LIMIT} reads at the same moment; try again")
+        case lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.PanicError():
+            return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
+        case lmdb.InvalidError() | lmdb.VersionMismatchError():
+            return FailedPrecondition(f"not an LMDB file that this atlasdb can read: {error}")
+        case _:
+            if error.code in _NO_ROOM:
+                return ResourceExhausted(f"the disk is full or refuses writes: {error}")
+            return Internal(f"LMDB: {error}")

@@ -1,0 +1,102 @@
+"""The registry: one record for each collection, by name, in the main table."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from atlasdb import format as fmt
+from atlasdb.store.environment import Txn
+from atlasdb_contract.errors import NotFound
+from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
+from atlasdb_contract.types import Collection, CollectionConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRecord:
+    """What the store knows of a collection besides its tables."""
+
+    id: CollectionId
+    name: str
+    config: CollectionConfig
+    """Its dimension is never 0 here."""
+    created: float
+    generation: Generation = Generation(0)
+    next_entry: EntryId = EntryId(1)
+    next_value: ValueId = ValueId(1)
+    entries: int = 0
+    inverse_entries: int = 0
+    delta_entries: int = 0
+    """Entries placed since the generation was built; deleted ones count."""
+    tombstones: int = 0
+    deletions: int = 0
+    """Changes of the table of tombstones so far: names its contents in caches."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.config.dimension
+
+    @property
+    def public(self) -> Collection:
+        """As listed."""
+        return Collection(self.name, self.config, self.entries, self.generation, self.created)
+
+
+def _key(name: str) -> bytes:
+    return fmt.COLLECTION_PREFIX + name.encode()
+
+
+def find(txn: Txn, name: str) -> CollectionRecord | None:
+    """The collection of this name."""
+    record = txn.get(_key(name))
+    return None if record is None else _open(_key(name), record)
+
+
+def get(txn: Txn, name: str) -> CollectionRecord:
+    """The collection of this name; NotFound names those there are."""
+    if found := find(txn, name):
+        return found
+    known = [record.name for record in records(txn)]
+    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    raise NotFound(f"there is no collection {name!r}; " + (f"there are: {listed}" if known else "create one first"))
+
+
+def records(txn: Txn) -> Iterator[CollectionRecord]:
+    """All, by name."""
+    with txn.cursor() as cursor:
+        more = cursor.set_range(fmt.COLLECTION_PREFIX)
+        while more and (key := bytes(cursor.key())).startswith(fmt.COLLECTION_PREFIX):
+            yield _open(key, cursor.value())
+            more = cursor.next()
+
+
+def put(txn: Txn, record: CollectionRecord) -> None:
+    """Write or overwrite."""
+    content = {field.name: getattr(record, field.name) for field in fields(record)} | {"config": _config(record.config)}
+    txn.put(_key(record.name), fmt.seal_map(_key(record.name), content))
+
+
+def delete(txn: Txn, name: str) -> None:
+    """Take a collection out of the registry; its tables stay."""
+    txn.delete(_key(name))
+
+
+def next_id(txn: Txn) -> CollectionId:
+    """A collection id that was never given before."""
+    record = txn.get(fmt.SEQUENCE_KEY)
+    number = 1 if record is None else int(fmt.open_map("main", fmt.SEQUENCE_KEY, record))
+    txn.put(fmt.SEQUENCE_KEY, fmt.seal_map(fmt.SEQUENCE_KEY, number + 1))
+    return CollectionId(number)
+
+
+def _config(config: CollectionConfig) -> dict[str, Any]:
+    inverse = config.inverse if isinstance(config.inverse, str) else sorted(config.inverse)
+    return asdict(config) | {"phrases": dict(config.phrases), "inverse": inverse}
+
+
+def _open(key: bytes, record: memoryview) -> CollectionRecord:
+    content = fmt.open_map("main", key, record)
+    config = content.pop("config")
+    if isinstance(config["inverse"], list):
+        config["inverse"] = frozenset(config["inverse"])
+    return CollectionRecord(config=CollectionConfig(**config), **content)

@@ -1,0 +1,123 @@
+"""A store folder, open: the environment, its writer, and the views of it."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from atlasdb.store import postings, registry
+from atlasdb.store.environment import Environment, owner
+from atlasdb.store.registry import CollectionRecord
+from atlasdb.store.view import Cache, View
+from atlasdb.store.writer import Writer, WriteTxn
+from atlasdb_contract.errors import AlreadyExists
+from atlasdb_contract.ids import CollectionId
+from atlasdb_contract.types import CollectionConfig
+
+T = TypeVar("T")
+
+CLEAR_RECORDS = 2048
+"""Records of a superseded tree that one transaction deletes."""
+
+
+class Store:
+    """Owns the environment and the writer thread."""
+
+    def __init__(self, path: Path, map_bytes: int) -> None:
+        self.environment = Environment(path, map_bytes)
+        self.cache = Cache()
+        with self.environment.writing() as txn:
+            known = {record.id for record in registry.records(txn)}
+            for collection in known:
+                self.environment.open_tables(txn, collection)
+        self.writer = Writer(self.environment)
+        self._clear_leftovers(known)
+
+    def close(self) -> None:
+        """Finish the writes that were taken, then close."""
+        self.writer.close()
+        self.environment.close()
+
+    # ---- reading ----
+
+    @contextmanager
+    def view(self, name: str) -> Iterator[View]:
+        """One collection as it is now. NotFound. Close it soon, and let nothing borrowed out of it."""
+        with self.environment.reading() as txn:
+            record = registry.get(txn, name)
+            yield View(txn, self.environment.tables(record.id), record, self.cache)
+
+    def records(self) -> list[CollectionRecord]:
+        """All collections, by name."""
+        with self.environment.reading() as txn:
+            return list(registry.records(txn))
+
+    # ---- writing ----
+
+    def submit(self, job: Callable[[WriteTxn], T], weight: int = 0) -> "Future[T]":
+        """Queue a job for the writer; see Writer.submit."""
+        return self.writer.submit(job, weight)
+
+    def create(self, name: str, config: CollectionConfig, created: float, if_missing: bool) -> CollectionRecord:
+        """A new collection; AlreadyExists unless `if_missing` and its config is the same."""
+
+        def job(write: WriteTxn) -> CollectionRecord:
+            if found := registry.find(write.txn, name):
+                if if_missing and found.config == config:
+                    return found
+                what = "with another config" if found.config != config else "already"
+                raise AlreadyExists(f"there is a collection {name!r} {what}; choose another name or drop it first")
+            record = CollectionRecord(registry.next_id(write.txn), name, config, created)
+            self.environment.open_tables(write.txn, record.id)
+            registry.put(write.txn, record)
+            return record
+
+        return self.submit(job).result()
+
+    def drop(self, name: str) -> CollectionRecord:
+        """Delete a collection: out of the registry first, then, when no view can read them, its tables."""
+
+        def job(write: WriteTxn) -> CollectionRecord:
+            record = write.changes(name).record
+            registry.delete(write.txn, name)
+            write.forget(name)
+            return record
+
+        record = self.submit(job).result()
+        self.environment.settle()
+        self._drop_tables(record.id)
+        return record
+
+    def _drop_tables(self, collection: CollectionId) -> None:
+        with self.environment.reading() as txn:
+            names = [name for name in self.environment.table_names(txn) if owner(name) == collection]
+        for dropped in [self.submit(partial(self._drop_table, name)) for name in names]:
+            dropped.result()
+        self.environment.forget_tables(collection)
+        self.cache.forget(collection)
+
+    def _drop_table(self, name: bytes, write: WriteTxn) -> None:
+        self.environment.drop_table(write.txn, name)
+
+    # ---- leftovers ----
+
+    def clear_generations(self, name: str) -> None:
+        """Delete postings and nodes of all generations but the one that is read, some in each transaction."""
+
+        def job(write: WriteTxn) -> int:
+            changes = write.changes(name)
+            return postings.clear(write.txn, changes.tables, changes.record.generation, CLEAR_RECORDS)
+
+        while self.submit(job).result() == CLEAR_RECORDS:
+            pass
+
+    def _clear_leftovers(self, known: set[CollectionId]) -> None:
+        """Tables of collections whose drop, and generations whose build or removal, was interrupted."""
+        with self.environment.reading() as txn:
+            found = {owner(name) for name in self.environment.table_names(txn)}
+        for collection in found - known:
+            self._drop_tables(collection)
+        for record in self.records():
+            self.clear_generations(record.name)

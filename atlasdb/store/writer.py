@@ -1,0 +1,148 @@
+"""The one thread that writes, and its group commit.
+
+    submit ──▶ queue ──▶ take what is queued ──▶ run the jobs ──▶ flush ──▶ commit, fsync ──▶ resolve their futures
+
+Jobs that wait together are committed together: one fsync for all. A job that raises fails alone: the transaction is
+undone and the others run again, so a job may leave nothing behind but what it writes through its `WriteTxn`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from atlasdb.store import registry
+from atlasdb.store.changes import Changes
+from atlasdb.store.environment import Environment, Txn
+from atlasdb_contract.errors import ResourceExhausted, Unavailable
+
+T = TypeVar("T")
+
+GROUP_JOBS = 256
+GROUP_BYTES = 16 << 20
+"""Most that one commit takes on; a lone larger job is a group of its own."""
+
+
+class WriteTxn:
+    """What a job writes through; only while it runs."""
+
+    def __init__(self, environment: Environment, txn: Txn) -> None:
+        self.environment = environment
+        self.txn = txn
+        self.committed: list[Callable[[], None]] = []
+        """Called in the writer thread once the commit is durable."""
+        self._changes: dict[str, Changes] = {}
+
+    def changes(self, name: str) -> Changes:
+        """What this transaction does to one collection so far. NotFound."""
+        if name not in self._changes:
+            record = registry.get(self.txn, name)
+            self._changes[name] = Changes(self.txn, self.environment.tables(record.id), record)
+        return self._changes[name]
+
+    def forget(self, name: str) -> None:
+        """The collection is being dropped."""
+        self._changes.pop(name, None)
+
+    def flush(self) -> None:
+        """Write what the jobs left gathered."""
+        for changes in self._changes.values():
+            changes.flush()
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    run: Callable[[WriteTxn], T]
+    weight: int
+    future: "Future[T]"
+    result: Any = None
+
+
+class Writer:
+    """Owns the writer thread; start to `close`."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._queue: deque[_Job[Any]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self.commits = 0
+        self._thread = threading.Thread(target=self._work, name="atlasdb-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[WriteTxn], T], weight: int = 0) -> "Future[T]":
+        """Queue a job; `weight` is about how many bytes it writes. Its future is done when it is on disk.
+
+        Callbacks of the future run in the writer thread: keep them short. Unavailable once closing.
+        """
+        future: Future[T] = Future()
+        with self._wake:
+            if self._closing:
+                raise Unavailable("the store is closing")
+            self._queue.append(_Job(job, weight, future))
+            self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        """Finish what is queued, then stop. May be called twice."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (group := self._take()) is not None:
+            self._commit(group)
+
+    def _take(self) -> list[_Job[Any]] | None:
+        """The jobs of the next commit; None at the end."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._queue or self._closing)
+            if not self._queue:
+                return None
+            group: list[_Job[Any]] = []
+            weight = 0
+            while self._queue and len(group) < GROUP_JOBS:
+                weight += self._queue[0].weight
+                if group and weight > GROUP_BYTES:
+                    break
+                job = self._queue.popleft()
+                if job.future.set_running_or_notify_cancel():
+                    group.append(job)
+            return group
+
+    def _commit(self, group: list[_Job[Any]]) -> None:
+        while group:
+            failed: _Job[Any] | None = None
+            try:
+                with self._environment.writing() as txn:
+                    write = WriteTxn(self._environment, txn)
+                    for failed in group:
+                        failed.result = failed.run(write)
+                    failed = None
+                    write.flush()
+            except ResourceExhausted as error:
+                self._split(group, error)
+                return
+            except Exception as error:  # noqa: BLE001 - a job's error belongs to its future, whatever it is
+                blamed = [failed] if failed else group
+                group = [job for job in group if job not in blamed]
+                for job in blamed:
+                    job.future.set_exception(error)
+                continue
+            self.commits += 1
+            for call in write.committed:
+                call()
+            for job in group:
+                job.future.set_result(job.result)
+            return
+
+    def _split(self, group: list[_Job[Any]], error: ResourceExhausted) -> None:
+        """There is no room for all of a group: each on its own, so that a delete passes where a load can't."""
+        if len(group) == 1:
+            group[0].future.set_exception(error)
+            return
+        for job in group:
+            self._commit([job])

@@ -1,0 +1,51 @@
+"""The `atlasdb` command: reads the arguments, hands them to the command's function, names errors.
+
+Exit status: 0 done, 1 failed (one line on standard error says what to do), 2 wrong usage.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from atlasdb_contract.errors import AtlasError, InvalidArgument
+
+from atlasdb_client.cli import extensions
+from atlasdb_client.cli.parser import build_parser
+
+OK, FAILED, MISUSED = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the entry point of `atlasdb`. Returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else OK
+    except AtlasError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return _fail("stopped")
+
+
+def _run(arguments: list[str]) -> int:
+    word = extensions.command_word(arguments)
+    if word is not None and (extension := extensions.find(arguments[word])) is not None:
+        return extension.run(arguments[word + 1 :])
+    args = build_parser(extensions.names() if word is None else ()).parse_args(arguments)
+    module, _, function = args.run.partition(":")
+    status: int = getattr(import_module(f"atlasdb_client.cli.{module}"), function)(args)
+    sys.stdout.flush()
+    return status
+
+
+def _fail(message: str) -> int:
+    print(f"atlasdb: error: {' '.join(message.split())}", file=sys.stderr)
+    return FAILED
+
+
+__all__ = ["FAILED", "MISUSED", "OK", "InvalidArgument", "build_parser", "main"]

@@ -1,0 +1,87 @@
+"""build, stats, verify."""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+from atlasdb_contract.types import Progress
+
+from atlasdb_client.cli import output
+from atlasdb_client.client import Client, connect
+from atlasdb_client.progress import opened
+
+
+def build(args: Namespace) -> int:
+    """Build the tree, showing how far it is."""
+    with connect(args.server) as client:
+        began = time.monotonic()
+        generation = build_shown(client, args.collection, args.seed)
+        seconds = time.monotonic() - began
+    if args.json:
+        output.print_json({"collection": args.collection, "generation": generation, "seconds": round(seconds, 3)})
+    else:
+        print(f"built generation {generation} of {args.collection} in {output.duration(seconds)}")
+    return 0
+
+
+def build_shown(client: Client, collection: str, seed: int = 0) -> int:
+    """Build with a meter on standard error; returns the new generation."""
+    generation = 0
+    for progress in _shown(f"building {collection}", client.build(collection, seed)):
+        generation = progress.generation or generation
+    return generation
+
+
+def verify(args: Namespace) -> int:
+    """Check every record; damage is printed as it is found."""
+    damage: list[str] = []
+    with connect(args.server) as client:
+        for progress in _shown("verifying", client.verify(args.collection)):
+            damage.extend(progress.damage)
+            if not args.json:
+                for sentence in progress.damage:
+                    print(sentence, flush=True)
+    if args.json:
+        output.print_json({"collection": args.collection or None, "damage": damage})
+    elif damage:
+        print(f"{output.plural(len(damage), 'fault')} found")
+    else:
+        print(f"no damage in {args.collection or 'any collection'}")
+    return 1 if damage else 0
+
+
+def stats(args: Namespace) -> int:
+    """The store in numbers."""
+    with connect(args.server) as client:
+        found = client.stats(args.collection)
+    if args.json:
+        output.print_json(asdict(found))
+        return 0
+    for one in found.collections:
+        facts: dict[str, object] = {"collection": one.name, "encoder": f"{one.encoder}, dimension {one.dimension}"}
+        for name in ("entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes"):
+            facts[name.replace("_", " ")] = getattr(one, name)
+        for name in ("inter_nodes", "delta_entries", "tombstones", "largest_posting"):
+            facts[name.replace("_", " ")] = getattr(one, name)
+        facts |= {f"{table} on disk": output.size(count) for table, count in sorted(one.table_bytes.items())}
+        output.print_facts(facts)
+        print()
+    output.print_facts(
+        {
+            "server": f"atlasdb {found.server_version}, up for {output.duration(found.uptime_seconds)}",
+            "memory": output.size(found.resident_bytes),
+            "file": f"{output.size(found.file_bytes)}, format {found.format_version}",
+            "free in it": output.size(found.free_bytes),
+            "may grow to": output.size(found.map_bytes),
+            "texts encoded": f"{found.texts_encoded:,} in {output.duration(found.encoder_busy_seconds)}",
+        }
+    )
+    return 0
+
+
+def _shown(task: str, steps: Iterable[Progress]) -> Iterator[Progress]:
+    with opened() as meter:
+        for step in steps:
+            meter.show(f"{task}: {step.stage}", step.done, step.total)
+            yield step

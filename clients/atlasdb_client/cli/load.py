@@ -1,0 +1,59 @@
+"""load: files into a collection."""
+
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+
+from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.types import NO_ENCODER
+
+from atlasdb_client import loader
+from atlasdb_client.cli import output
+from atlasdb_client.cli.admin import build_shown
+from atlasdb_client.cli.collections import config_of
+from atlasdb_client.client import connect
+from atlasdb_client.progress import opened
+
+
+def load(args: Namespace) -> int:
+    """Load, report, and build if asked."""
+    if args.encoder == NO_ENCODER:
+        raise InvalidArgument(
+            "files bring no vectors, so a collection without an encoder can't be loaded from them; "
+            "insert into it with atlasdb_client, which takes keys and values"
+        )
+    with connect(args.server) as client:
+        report = loader.load(client, args.files, args.collection, config_of(args), args.on_bad, opened("B"))
+        if args.build and not report.interrupted:
+            build_shown(client, args.collection)
+        entries = client.count(args.collection)
+    if args.json:
+        output.print_json(_json(args.collection, entries, report))
+    else:
+        _print(args.collection, entries, report)
+    if report.interrupted:
+        print(
+            f"atlasdb: error: stopped; {output.plural(report.acked, 'triple')} of the load are stored, "
+            "and the same command continues",
+            file=sys.stderr,
+        )
+    return 1 if report.interrupted else 0
+
+
+def _print(collection: str, entries: int, report: loader.LoadReport) -> None:
+    rate = report.acked / report.seconds if report.seconds else 0.0
+    print(
+        f"{collection}: {output.plural(report.acked, 'triple')} in {output.duration(report.seconds)} ({rate:,.0f}/s): "
+        f"{output.plural(report.created, 'entry')} new, {output.plural(report.existing, 'triple')} there already; "
+        f"{output.plural(entries, 'entry')} in all"
+    )
+    not_loaded = report.bad + report.refused
+    if not_loaded:
+        kept = len(report.problems)
+        shown = "" if kept == not_loaded else f", the first {kept} of them above"
+        print(f"not loaded: {output.plural(not_loaded, 'line')}{shown}")
+
+
+def _json(collection: str, entries: int, report: loader.LoadReport) -> dict[str, object]:
+    problems = [asdict(problem) for problem in report.problems]
+    return {"collection": collection, "entries": entries} | asdict(report) | {"problems": problems}

@@ -1,0 +1,110 @@
+"""How answers are printed: tables for people, JSON for programs."""
+
+import json
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from atlasdb_contract.types import Entry
+
+NARROWEST = 12
+"""Columns that the widest cell of a table keeps, however narrow the terminal."""
+
+
+def print_json(answer: Any) -> None:
+    """One document, indented."""
+    print(json.dumps(answer, ensure_ascii=False, indent=2))
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """An entry as JSON: what `load` reads, and its id and texts."""
+    triple = entry.triple
+    known: dict[str, Any] = {"id": entry.id, "head": triple.head, "relation": triple.relation, "tail": triple.tail}
+    if triple.source:
+        known["source"] = triple.source
+    if triple.metadata:
+        known["metadata"] = dict(triple.metadata)
+    known["inverse"] = entry.inverse
+    if entry.key_text:
+        known |= {"key_text": entry.key_text, "value_text": entry.value_text}
+    return known
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Aligned columns, numbers to the right; on a terminal long cells are cut so that a row is one line."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(titles))]
+    widths = [max([_width(title), *(_width(row[i]) for row in cells)]) for i, title in enumerate(titles)]
+    if sys.stdout.isatty():
+        _narrow(widths, shutil.get_terminal_size().columns)
+    for row in [list(titles), *cells]:
+        padded = (_pad(cell, width, to_right) for cell, width, to_right in zip(row, widths, right, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Names and values, one a line."""
+    width = max(_width(name) for name in facts)
+    for name, value in facts.items():
+        print(f"{_pad(name, width, False)}  {_cell(value)}")
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 entry", "2,000 entries"."""
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count:,} {noun if count == 1 else many}"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them: "512 B", "1.5 MB"."""
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 999.5:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "0.4 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def _cell(value: object) -> str:
+    """One line of printable text: stored text must not steer the terminal."""
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "", 1).removeprefix("-").isdigit()
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: East Asian letters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _pad(text: str, width: int, to_right: bool) -> str:
+    if _width(text) > width:
+        while _width(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    space = " " * (width - _width(text))
+    return space + text if to_right else text + space
+
+
+def _narrow(widths: list[int], columns: int) -> None:
+    """Take from the widest column until the row fits or nothing is left to take."""
+    while sum(widths) + 2 * (len(widths) - 1) > columns and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1

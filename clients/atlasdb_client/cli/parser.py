@@ -1,0 +1,172 @@
+"""Every command and flag of `atlasdb`. Imports nothing heavy: `atlasdb --help` is quick."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from atlasdb_client.target import DEFAULT_TARGET
+
+SERVER_VARIABLE = "ATLASDB_SERVER"
+GLOBAL_VALUES = ("--server",)
+"""Flags before the command that take a value."""
+BUILT_IN = ("load", "collections", "build", "stats", "verify", "search", "get", "delete", "export", "count")
+EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all of ours are. Flags are written out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and leave with 2."""
+        print(f"atlasdb: error: {message}; see '{self.prog} --help'", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class Version(argparse.Action):
+    """Print the version, looked up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=options.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it and leave with 0."""
+        from importlib.metadata import version
+
+        print(f"atlasdb {version('atlasdb')}")
+        parser.exit()
+
+
+def build_parser(extensions: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The whole tree; `extensions` are further commands to list in the help."""
+    parser = Parser(prog="atlasdb", description="A knowledge graph that a language model attends to.")
+    parser.add_argument("--version", action=Version, help="print the version and leave")
+    server = os.environ.get(SERVER_VARIABLE) or DEFAULT_TARGET
+    _add_globals(parser, server=server, as_json=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for add in (_load, _collections, _build, _stats, _verify, _search, _get, _delete, _export, _count):
+        add(commands)
+    for name in extensions:
+        commands.add_parser(name, help=EXTENSION_HELP.get(name, f"see 'atlasdb {name} --help'"), add_help=False)
+    return parser
+
+
+def _add_globals(parser: argparse.ArgumentParser, server: str, as_json: bool | str) -> None:
+    """`--server` and `--json`: the same before and after the command."""
+    parser.add_argument(
+        "--server",
+        metavar="ADDRESS",
+        default=server,
+        help=f"HOST:PORT or unix:PATH of the server (default {DEFAULT_TARGET}, or ${SERVER_VARIABLE})",
+    )
+    parser.add_argument("--json", action="store_true", default=as_json, help="print JSON")
+
+
+def _command(commands: Any, name: str, run: str, text: str, collection: str = "required") -> argparse.ArgumentParser:
+    """A command whose function is `run`: "module:function" under atlasdb_client.cli."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    _add_globals(parser, server=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
+    if collection == "required":
+        parser.add_argument("--collection", metavar="NAME", required=True, help="the collection")
+    elif collection == "optional":
+        parser.add_argument("--collection", metavar="NAME", default="", help="one collection only (default: all)")
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--encoder", metavar="NAME", help="all-MiniLM-L6-v2 (default), or none: clients give vectors")
+    parser.add_argument("--inverse", metavar="WHICH", help="none (default), all, or relations between commas")
+    parser.add_argument(
+        "--phrases", metavar="FILE.json", type=Path, help='noun phrases by relation: {"born in": "place of birth"}'
+    )
+
+
+def _load(commands: Any) -> None:
+    parser = _command(commands, "load", "load:load", "load triples from files into a collection")
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help=".tsv, .csv or .jsonl, perhaps with .gz")
+    parser.add_argument(
+        "--on-bad", choices=("skip", "fail"), default="skip", help="report bad lines and go on (default), or stop"
+    )
+    _add_config(parser)
+    parser.add_argument("--build", action="store_true", help="build the tree afterwards")
+
+
+def _collections(commands: Any) -> None:
+    text = "list, create or drop collections"
+    actions = commands.add_parser("collections", help=text, description=text.capitalize() + ".").add_subparsers(
+        metavar="ACTION", required=True, parser_class=Parser
+    )
+    _command(actions, "list", "collections:listing", "list the collections", collection="none")
+    create = _command(actions, "create", "collections:create", "make an empty collection", collection="none")
+    create.add_argument("name", metavar="NAME", help="small letters, digits, _ and -")
+    _add_config(create)
+    create.add_argument(
+        "--dimension", metavar="D", type=_positive, default=0, help="of the vectors, with --encoder none"
+    )
+    create.add_argument("--if-missing", action="store_true", help="an existing one of the same config is fine")
+    drop = _command(actions, "drop", "collections:drop", "delete a collection and all that is in it", collection="none")
+    drop.add_argument("name", metavar="NAME", help="the collection")
+    drop.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _build(commands: Any) -> None:
+    parser = _command(commands, "build", "admin:build", "build the tree of a collection")
+    parser.add_argument("--seed", metavar="N", type=_natural, default=0, help="of the k-means (default 0)")
+
+
+def _stats(commands: Any) -> None:
+    _command(commands, "stats", "admin:stats", "show the store in numbers", collection="optional")
+
+
+def _verify(commands: Any) -> None:
+    text = "check every record; exit status 1 if any is damaged"
+    _command(commands, "verify", "admin:verify", text, collection="optional")
+
+
+def _search(commands: Any) -> None:
+    parser = _command(commands, "search", "entries:search", "find the entries nearest to a text")
+    parser.add_argument("text", metavar="TEXT", help="what to look for")
+    parser.add_argument("-k", metavar="N", type=_positive, default=10, help="how many (default 10)")
+    parser.add_argument("--exact", action="store_true", help="compare with every key instead of descending the tree")
+
+
+def _get(commands: Any) -> None:
+    parser = _command(commands, "get", "entries:get", "show entries by their ids")
+    parser.add_argument("ids", metavar="ID", nargs="+", type=_positive, help="entry ids")
+
+
+def _delete(commands: Any) -> None:
+    parser = _command(commands, "delete", "entries:delete", "delete entries by id or by triple")
+    parser.add_argument("ids", metavar="ID", nargs="*", type=_positive, help="entry ids")
+    parser.add_argument(
+        "--triple", nargs=3, metavar=("HEAD", "RELATION", "TAIL"), action="append", default=[], help="may be repeated"
+    )
+
+
+def _export(commands: Any) -> None:
+    parser = _command(commands, "export", "export:export", "write the triples of a collection, for 'load' to read")
+    parser.add_argument("--format", choices=("tsv", "jsonl"), help="default: by the suffix of -o, or tsv")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: standard output; .gz is gzipped")
+
+
+def _count(commands: Any) -> None:
+    _command(commands, "count", "entries:count", "print the number of entries")
+
+
+def _positive(text: str) -> int:
+    number = _natural(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("0 is too small; it is a whole number from 1 up")
+    return number
+
+
+def _natural(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 up")
+    return int(text)

@@ -1,0 +1,217 @@
+"""The sync client: carries out what `core` says, over one channel. Safe to share between threads."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+from atlasdb_contract import types as t
+from atlasdb_contract.errors import Internal, InvalidArgument
+from atlasdb_contract.v1.admin_pb2_grpc import AdminStub
+from atlasdb_contract.v1.knowledge_pb2 import InsertRequest
+from atlasdb_contract.v1.knowledge_pb2_grpc import KnowledgeStub
+
+from atlasdb_client import core
+from atlasdb_client.fetch import FetchStream
+from atlasdb_client.inserting import InsertWindow, TripleLike, VectorsLike, insert_requests
+from atlasdb_client.stats import StoreStats
+from atlasdb_client.target import DEFAULT_TARGET, parse_target
+
+R = TypeVar("R")
+
+TIMEOUT = 60.0
+"""Seconds that a single answer may take."""
+
+
+def connect(target: str = DEFAULT_TARGET, timeout: float = TIMEOUT) -> "Client":
+    """A client of the server at `target`: "HOST:PORT" or "unix:/path/to/socket".
+
+    The connection is made at the first call, and again by itself after it broke. `timeout` is in
+    seconds for each single answer; streams (insert, scan, build …) may take as long as they need.
+    """
+    return Client(target, timeout)
+
+
+class Client:
+    """One server's collections. Close it, or use it in a `with`.
+
+    Every method raises the errors of `atlasdb_contract.errors`: InvalidArgument for what can't be
+    right, NotFound for an unknown collection, Unavailable when no server answers, and so on.
+    """
+
+    def __init__(self, target: str, timeout: float) -> None:
+        self.target = target
+        self._timeout = timeout
+        self._channel = grpc.insecure_channel(parse_target(target), options=core.CHANNEL_OPTIONS)
+        self._stubs: dict[str, Any] = {
+            "Knowledge": KnowledgeStub(self._channel),  # type: ignore[no-untyped-call]
+            "Admin": AdminStub(self._channel),  # type: ignore[no-untyped-call]
+        }
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connection go; calls under way end as Cancelled."""
+        self._channel.close()
+
+    # Collections
+
+    def create_collection(
+        self, name: str, config: t.CollectionConfig | None = None, if_missing: bool = False
+    ) -> t.Collection:
+        """Make a collection. AlreadyExists, unless `if_missing` and the one there has the same config."""
+        return self._answer(core.create_collection(name, config or t.CollectionConfig(), if_missing))
+
+    def collections(self) -> list[t.Collection]:
+        """All collections."""
+        return self._answer(core.collections())
+
+    def drop_collection(self, name: str) -> int:
+        """Delete a collection with all its entries; returns how many those were."""
+        return self._answer(core.drop_collection(name))
+
+    # Entries
+
+    def insert(
+        self,
+        collection: str,
+        triples: Iterable[TripleLike],
+        keys: VectorsLike | None = None,
+        values: VectorsLike | None = None,
+    ) -> Iterator[t.InsertAck]:
+        """Insert triples; yields an ack for each chunk, in order, once it is durable.
+
+        Nothing is sent before the first ack is asked for, and little more than what is asked for: iterate
+        to the end. `triples` is read in the caller's thread, some 16 chunks of 1,024 ahead of the acks.
+        `keys` and `values` (N, D), float or int8, go with N triples; without them the server encodes.
+        A triple that is there already is acked with its id as existing, so after Unavailable send again
+        what was not acked.
+        """
+        return self._insert(insert_requests(collection, triples, keys, values))
+
+    def _insert(self, requests: Iterator[InsertRequest]) -> Iterator[t.InsertAck]:
+        window = InsertWindow()
+        outbox: SimpleQueue[InsertRequest | None] = SimpleQueue()
+        with self._named_errors():
+            acks = self._stubs["Knowledge"].Insert(iter(outbox.get, None))
+            try:
+                for request in requests:
+                    window.sent(request)
+                    outbox.put(request)
+                    if window.full:
+                        yield window.acked(next(acks, None))
+                outbox.put(None)
+                while window:
+                    yield window.acked(next(acks, None))
+                if next(acks, None) is not None:
+                    raise Internal("the server acked more chunks than were sent")
+            finally:
+                outbox.put(None)
+                acks.cancel()
+
+    def delete(self, collection: str, ids: Iterable[int] = (), triples: Iterable[TripleLike] = ()) -> core.Deleted:
+        """Delete entries by id and by triple; an entry's inverse goes with it."""
+        done = [self._answer(call) for call in core.delete(collection, ids, triples)]
+        return core.Deleted(sum(d.deleted for d in done), sum(d.missing for d in done))
+
+    def get(
+        self, collection: str, ids: Iterable[int], texts: bool = False, keys: bool = False, values: bool = False
+    ) -> list[t.Entry]:
+        """Entries by id, in the order asked for; ids that are not there are left out.
+
+        `texts`, `keys` and `values` say what comes along beyond the triple.
+        """
+        return [entry for call in core.get(collection, ids, texts, keys, values) for entry in self._answer(call)]
+
+    def scan(
+        self,
+        collection: str,
+        after: int = 0,
+        limit: int = 0,
+        head: str = "",
+        relation: str = "",
+        texts: bool = False,
+        keys: bool = False,
+        values: bool = False,
+    ) -> Iterator[t.Entry]:
+        """Entries in id order from above `after`, at most `limit` (0: all), of one head or relation if given."""
+        for entries in self._stream(core.scan(collection, after, limit, head, relation, texts, keys, values)):
+            yield from entries
+
+    def count(self, collection: str) -> int:
+        """The number of entries, inverse ones included."""
+        return self._answer(core.count(collection))
+
+    def search(self, collection: str, text: str, k: int = 10, exact: bool = False) -> list[t.Hit]:
+        """The k entries whose keys are nearest to a text; `exact` compares with every key."""
+        return self._answer(core.search(collection, text, k, exact))
+
+    def encode(self, collection: str, texts: Sequence[str]) -> t.Vectors:
+        """Unit vectors (N, D) of N texts by the collection's encoder. InvalidArgument for no text at all."""
+        if not texts:
+            raise InvalidArgument("there is no text to encode")
+        parts = [self._answer(call) for call in core.encode(collection, texts)]
+        return t.Vectors(np.concatenate([p.data for p in parts]), np.concatenate([p.scales for p in parts]))
+
+    # Retrieval
+
+    def fetch(
+        self, collection: str, rows: VectorsLike, k: int, beams: t.Beams | None = None, exact: bool = False
+    ) -> t.Block:
+        """The k best entries for rows (R, D), float or int8. For many fetches, `fetch_stream` is faster."""
+        with self.fetch_stream(collection) as stream:
+            return stream.fetch(rows, k, beams, exact)
+
+    def fetch_stream(self, collection: str) -> FetchStream:
+        """A stream for many fetches from one thread; any number may be open."""
+        return FetchStream(self._channel, self.target, collection)
+
+    # Admin
+
+    def stats(self, collection: str = "") -> StoreStats:
+        """Numbers of one collection, or of all."""
+        return self._answer(core.stats(collection))
+
+    def build(self, collection: str, seed: int = 0) -> Iterator[t.Progress]:
+        """Build the tree; the last progress has the generation. Dropping the iterator stops the build."""
+        return self._stream(core.build(collection, seed))
+
+    def verify(self, collection: str = "") -> Iterator[t.Progress]:
+        """Check every record of a collection, or of all; damage comes as sentences."""
+        return self._stream(core.verify(collection))
+
+    # Carrying out
+
+    def _answer(self, call: core.Call[R]) -> R:
+        with self._named_errors():
+            timeout = None if call.patient else self._timeout
+            return call.read(self._method(call)(call.request, timeout=timeout))
+
+    def _stream(self, call: core.Call[R]) -> Iterator[R]:
+        with self._named_errors():
+            messages = self._method(call)(call.request)
+            try:
+                for message in messages:
+                    yield call.read(message)
+            finally:
+                messages.cancel()
+
+    def _method(self, call: core.Call[Any]) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self._stubs[call.service], call.method)
+        return method
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise core.error_for(error.code().name, error.details(), self.target) from None

@@ -1,0 +1,252 @@
+"""The pure core of the client: builds requests, reads replies, names errors. No socket, no thread.
+
+A `Call` says all there is to say of one RPC; the sync client (and its aio twin) only carry it out.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from atlasdb_contract import codec, errors
+from atlasdb_contract import types as t
+from atlasdb_contract.ids import Generation
+from atlasdb_contract.v1 import admin_pb2 as apb
+from atlasdb_contract.v1 import knowledge_pb2 as kpb
+from atlasdb_contract.v1 import retrieval_pb2 as rpb
+
+from atlasdb_client.inserting import TripleLike, VectorsLike, as_triples, parts
+from atlasdb_client.stats import CollectionStats, StoreStats
+
+R = TypeVar("R")
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    *codec.GRPC_OPTIONS,
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+"""A database is not reached through a web proxy, and a restarted server is found again at once."""
+
+GET_IDS = 1024
+"""Ids in one GetRequest: the reply, vectors included, stays under the message limit."""
+DELETE_IDS = 4096
+"""Ids in one DeleteRequest: one writer job of bounded size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """One RPC: its service and method, the request, and how a reply message is read."""
+
+    service: str
+    method: str
+    request: Any
+    read: Callable[[Any], R]
+    patient: bool = False
+    """True: the work may take longer than a client's timeout."""
+
+
+class Deleted(NamedTuple):
+    """What a delete did: entries deleted; ids and triples that were not there."""
+
+    deleted: int
+    missing: int
+
+
+# Errors -----------------------------------------------------------------------------------------
+
+_TRANSPORT = ("failed to connect", "socket closed", "connection", "goaway", "broken pipe", "transport", "ping timeout")
+"""How gRPC itself, not the server, words an UNAVAILABLE."""
+
+
+_RESOLVER = ("dns resolution", "errors resolving", "lookup")
+"""The same, for a host that has no address."""
+
+
+def error_for(status: str, details: str | None, target: str) -> errors.AtlasError:
+    """The error of a gRPC status name ("NOT_FOUND") and its details: the one place where they are mapped."""
+    said = " ".join((details or "").split())
+    if status == "UNAVAILABLE":
+        if any(word in said.lower() for word in _RESOLVER):
+            return errors.Unavailable(f"the host of {target} is not known; check the address")
+        if not said or any(word in said.lower() for word in _TRANSPORT):
+            return errors.Unavailable(
+                f"no atlasdb server answers at {target}; start one with 'atlasdb serve --data DIR', "
+                "or give the address of another"
+            )
+    if status == "DEADLINE_EXCEEDED":
+        return errors.Unavailable(f"{target} did not answer in time; if it is only busy, give a longer timeout")
+    if status == "UNIMPLEMENTED":
+        return errors.FailedPrecondition(f"what answers at {target} does not know this call; is it another version?")
+    if status == "RESOURCE_EXHAUSTED" and "message larger than max" in said:
+        limit = codec.MESSAGE_LIMIT >> 20
+        return errors.InvalidArgument(f"the request or its answer is above the limit of {limit} MiB; ask for less")
+    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return errors.FailedPrecondition(f"the server at {target} does not let this client do that: {said or status}")
+    kind = errors.by_status.get(status, errors.Internal)
+    return kind(said or f"the server at {target} answered {status}")
+
+
+# Collections ------------------------------------------------------------------------------------
+
+
+def create_collection(name: str, config: t.CollectionConfig, if_missing: bool) -> Call[t.Collection]:
+    """Make a collection."""
+    request = kpb.CreateCollectionRequest(name=name, config=codec.config_to_proto(config), if_missing=if_missing)
+    return Call("Knowledge", "CreateCollection", request, codec.collection_from_proto)
+
+
+def collections() -> Call[list[t.Collection]]:
+    """List the collections."""
+    return Call(
+        "Knowledge",
+        "ListCollections",
+        kpb.ListCollectionsRequest(),
+        lambda reply: [codec.collection_from_proto(c) for c in reply.collections],
+    )
+
+
+def drop_collection(name: str) -> Call[int]:
+    """Drop a collection; the reply is the number of entries gone."""
+    request = kpb.DropCollectionRequest(name=name)
+    return Call("Knowledge", "DropCollection", request, lambda reply: int(reply.entries), patient=True)
+
+
+# Entries ----------------------------------------------------------------------------------------
+
+
+def get(collection: str, ids: Iterable[int], texts: bool, keys: bool, values: bool) -> list[Call[list[t.Entry]]]:
+    """Entries by id, in as many calls as the message limit needs."""
+    wanted = kpb.EntryFields(texts=texts, keys=keys, values=values)
+    return [
+        Call("Knowledge", "Get", request, codec.entries_from_proto)
+        for part in parts(_checked_ids(ids), GET_IDS)
+        for request in [kpb.GetRequest(collection=collection, ids=part, fields=wanted)]
+    ]
+
+
+def scan(
+    collection: str, after: int, limit: int, head: str, relation: str, texts: bool, keys: bool, values: bool
+) -> Call[list[t.Entry]]:
+    """Entries in id order; each message is a chunk of them."""
+    wanted = kpb.EntryFields(texts=texts, keys=keys, values=values)
+    request = kpb.ScanRequest(
+        collection=collection, after=after, limit=limit, fields=wanted, head=head, relation=relation
+    )
+    return Call("Knowledge", "Scan", request, codec.entries_from_proto, patient=True)
+
+
+def delete(collection: str, ids: Iterable[int], triples: Iterable[TripleLike]) -> list[Call[Deleted]]:
+    """Delete by id and by content, in calls of bounded size."""
+    requests = [kpb.DeleteRequest(collection=collection, ids=part) for part in parts(_checked_ids(ids), DELETE_IDS)]
+    for chunk in codec.chunked(as_triples(triples)):
+        messages = [codec.triple_to_proto(triple) for triple in chunk]
+        requests.append(kpb.DeleteRequest(collection=collection, triples=messages))
+    return [
+        Call("Knowledge", "Delete", request, lambda reply: Deleted(int(reply.deleted), int(reply.missing)))
+        for request in requests
+    ]
+
+
+def count(collection: str) -> Call[int]:
+    """The number of entries."""
+    return Call("Knowledge", "Count", kpb.CountRequest(collection=collection), lambda reply: int(reply.entries))
+
+
+def search(collection: str, text: str, k: int, exact: bool) -> Call[list[t.Hit]]:
+    """The k entries nearest to a text, best first."""
+    if not text.strip():
+        raise errors.InvalidArgument("the text to search for is empty")
+    request = kpb.SearchRequest(collection=collection, text=text, k=_positive(k, "k"), exact=exact)
+    return Call("Knowledge", "Search", request, _hits)
+
+
+def encode(collection: str, texts: Sequence[str]) -> list[Call[t.Vectors]]:
+    """Texts to unit vectors by the collection's encoder, in calls of bounded size."""
+    return [
+        Call("Knowledge", "Encode", kpb.EncodeRequest(collection=collection, texts=part), codec.vectors_from_proto)
+        for part in parts(texts, codec.CHUNK_TRIPLES)
+    ]
+
+
+def _hits(reply: kpb.SearchReply) -> list[t.Hit]:
+    entries = codec.entries_from_proto(kpb.GetReply(entries=[hit.entry for hit in reply.hits]))
+    return [t.Hit(entry, hit.cosine) for entry, hit in zip(entries, reply.hits, strict=True)]
+
+
+# Fetch ------------------------------------------------------------------------------------------
+
+
+def fetch_request(
+    collection: str, rows: VectorsLike, k: int, beams: t.Beams | None, exact: bool, sequence: int
+) -> rpb.FetchRequest:
+    """Rows float or int8 (R, D) to a request for the k best entries."""
+    vectors = rows if isinstance(rows, t.Vectors) else codec.quantise(rows)
+    request = rpb.FetchRequest(
+        sequence=sequence, collection=collection, rows=codec.vectors_to_proto(vectors), k=_positive(k, "k"), exact=exact
+    )
+    if beams is not None:
+        request.beams.root, request.beams.inter = beams.root, beams.inter
+    return request
+
+
+def fetch_reply(message: rpb.Block, sequence: int) -> t.Block:
+    """The Block that answers `sequence`. Internal when it answers another."""
+    if message.sequence != sequence:
+        raise errors.Internal(f"fetch {sequence} was answered with the block of fetch {message.sequence}")
+    return codec.block_from_proto(message)
+
+
+# Admin ------------------------------------------------------------------------------------------
+
+
+def stats(collection: str) -> Call[StoreStats]:
+    """Numbers of one collection, or of all for ""."""
+    return Call("Admin", "Stats", apb.StatsRequest(collection=collection), _stats)
+
+
+def build(collection: str, seed: int) -> Call[t.Progress]:
+    """Build a collection's tree; the last message has the new generation."""
+    request = apb.BuildRequest(collection=collection, seed=seed)
+    return Call(
+        "Admin",
+        "Build",
+        request,
+        lambda m: t.Progress(m.stage, int(m.done), int(m.total), Generation(m.generation)),
+        patient=True,
+    )
+
+
+def verify(collection: str) -> Call[t.Progress]:
+    """Check every record of a collection, or of all for ""; messages bring damage as it is found."""
+
+    def read(m: apb.VerifyProgress) -> t.Progress:
+        stage = m.stage if collection or not m.collection else f"{m.collection}: {m.stage}"
+        return t.Progress(stage, int(m.done), int(m.total), damage=tuple(m.damage))
+
+    return Call("Admin", "Verify", apb.VerifyRequest(collection=collection), read, patient=True)
+
+
+def _stats(reply: apb.StatsReply) -> StoreStats:
+    def one(message: apb.CollectionStats) -> CollectionStats:
+        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name != "table_bytes"}
+        return CollectionStats(**plain, table_bytes=dict(message.table_bytes))
+
+    plain = {f.name: getattr(reply, f.name) for f in fields(StoreStats) if f.name != "collections"}
+    return StoreStats(collections=tuple(one(c) for c in reply.collections), **plain)
+
+
+# Arguments --------------------------------------------------------------------------------------
+
+
+def _positive(number: int, name: str) -> int:
+    if not 0 < number < 1 << 32:
+        raise errors.InvalidArgument(f"{name} is {number}; it is a whole number from 1 up")
+    return number
+
+
+def _checked_ids(ids: Iterable[int]) -> list[int]:
+    checked = [int(i) for i in ids]
+    for i in checked:
+        if not 0 < i < 1 << 64:
+            raise errors.InvalidArgument(f"{i} is no entry id; ids are whole numbers from 1 up")
+    return checked

@@ -1,0 +1,143 @@
+"""Inserts, purely: what was given becomes chunks under the message limit, and acks are matched to them."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from atlasdb_contract import codec, errors
+from atlasdb_contract import types as t
+from atlasdb_contract.ids import EntryId
+from atlasdb_contract.v1 import knowledge_pb2 as kpb
+
+TripleLike: TypeAlias = t.Triple | Sequence[str]
+"""A Triple, or head, relation and tail in a tuple or list."""
+VectorsLike: TypeAlias = t.Vectors | npt.NDArray[np.floating]
+"""Vectors, or float (N, D) to be quantised."""
+
+S = TypeVar("S")
+
+CHUNK_VECTOR_BYTES = 4 << 20
+"""Bytes of key and value vectors in one InsertRequest."""
+WINDOW_CHUNKS = 16
+"""Most chunks sent and not acked: enough for the encoder to have work while acks travel."""
+WINDOW_BYTES = 32 << 20
+"""Most bytes sent and not acked."""
+
+
+def as_triples(items: Iterable[TripleLike]) -> Iterator[t.Triple]:
+    """Triples of whatever was given. InvalidArgument names the position of a bad one, from 0."""
+    for position, item in enumerate(items):
+        if isinstance(item, t.Triple):
+            parts: Sequence[object] = item.identity
+        elif isinstance(item, (tuple, list)) and len(item) == 3:
+            parts = item
+        else:
+            raise errors.InvalidArgument(f"triple {position} is not a Triple or (head, relation, tail): {item!r:.80}")
+        for name, part in zip(("head", "relation", "tail"), parts, strict=True):
+            if not isinstance(part, str):
+                raise errors.InvalidArgument(f"triple {position}: the {name} is {part!r:.80}, not text")
+        try:
+            yield item if isinstance(item, t.Triple) else t.Triple(*item)
+        except errors.InvalidArgument as error:
+            raise errors.InvalidArgument(f"triple {position}: {error}") from None
+
+
+def insert_requests(
+    collection: str, triples: Iterable[TripleLike], keys: VectorsLike | None, values: VectorsLike | None
+) -> Iterator[kpb.InsertRequest]:
+    """Chunks below the message limit, with rising sequences from 1; vectors are cut along with their triples."""
+    if (keys is None) != (values is None):
+        raise errors.InvalidArgument("keys and values come together: one of each per triple, or neither")
+    for name, vectors in (("keys", keys), ("values", values)):
+        if vectors is not None and isinstance(triples, Sized) and len(vectors) != len(triples):
+            raise errors.InvalidArgument(f"there are {len(triples)} triples and {len(vectors)} {name}; each needs one")
+    sequence = start = 0
+    for chunk in codec.chunked(as_triples(triples)):
+        for part in parts(chunk, _triples_a_chunk(keys)):
+            sequence += 1
+            request = kpb.InsertRequest(collection=collection, sequence=sequence)
+            request.triples.extend(_triple_message(triple, start + i) for i, triple in enumerate(part))
+            stop = start + len(part)
+            if keys is not None and values is not None:
+                request.keys.CopyFrom(codec.vectors_to_proto(_slice(keys, start, stop, "keys")))
+                request.values.CopyFrom(codec.vectors_to_proto(_slice(values, start, stop, "values")))
+            start = stop
+            yield request
+    if keys is not None and len(keys) != start:
+        raise errors.InvalidArgument(f"there were {start} triples and {len(keys)} keys; each needs one")
+
+
+class InsertWindow:
+    """The chunks sent and not acked yet, oldest first."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[int, int, int]] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    @property
+    def full(self) -> bool:
+        """True: wait for an ack before sending more."""
+        return len(self._sent) >= WINDOW_CHUNKS or self._bytes >= WINDOW_BYTES
+
+    def sent(self, request: kpb.InsertRequest) -> None:
+        """Note a chunk as on its way."""
+        size = request.ByteSize()
+        self._sent.append((request.sequence, len(request.triples), size))
+        self._bytes += size
+
+    def acked(self, message: kpb.InsertAck | None) -> t.InsertAck:
+        """Read the oldest chunk's ack. Unavailable when the stream ended instead, Internal for another's ack."""
+        if message is None:
+            raise errors.Unavailable(
+                f"the server ended the insert before {len(self._sent)} acks; send those chunks again"
+            )
+        sequence, triples, size = self._sent.popleft()
+        self._bytes -= size
+        if message.sequence != sequence or len(message.ids) != triples:
+            raise errors.Internal(
+                f"chunk {sequence} of {triples} triples was acked as {message.sequence} of {len(message.ids)}"
+            )
+        return t.InsertAck(
+            sequence,
+            tuple(EntryId(i) for i in message.ids),
+            message.created,
+            message.existing,
+            tuple(t.Refusal(e.position, e.reason) for e in message.refused),
+        )
+
+
+def _triple_message(triple: t.Triple, position: int) -> kpb.Triple:
+    try:
+        return codec.triple_to_proto(triple)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise errors.InvalidArgument(f"triple {position} can't be sent as text: {error}") from error
+
+
+def _triples_a_chunk(keys: VectorsLike | None) -> int:
+    if keys is None:
+        return codec.CHUNK_TRIPLES
+    dimension = keys.dimension if isinstance(keys, t.Vectors) else keys.shape[-1]
+    return max(1, CHUNK_VECTOR_BYTES // (2 * (dimension + 4)))
+
+
+def _slice(vectors: VectorsLike, start: int, stop: int, what: str) -> t.Vectors:
+    """Rows start..stop, quantised where they are floats; errors name rows of the whole."""
+    if stop > len(vectors):
+        raise errors.InvalidArgument(f"there are {len(vectors)} {what} for more triples; each needs one")
+    if isinstance(vectors, t.Vectors):
+        return vectors.take(slice(start, stop))
+    try:
+        return codec.quantise(vectors[start:stop])
+    except errors.InvalidArgument as error:
+        raise errors.InvalidArgument(f"{what} {start} to {stop - 1}: {error}") from None
+
+
+def parts(items: Sequence[S], size: int) -> Iterator[Sequence[S]]:
+    """`items` in pieces of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,43 @@
+"""What `Client.stats` answers: the messages of admin.proto as values. A test holds the fields to the proto's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """One collection in numbers."""
+
+    name: str
+    encoder: str
+    dimension: int
+    entries: int
+    triples: int
+    """As given: entries less the inverse ones."""
+    inverse_entries: int
+    distinct_values: int
+    generation: int
+    root_nodes: int
+    inter_nodes: int
+    delta_entries: int
+    """Placed since the tree was built."""
+    tombstones: int
+    largest_posting: int
+    table_bytes: Mapping[str, int]
+    """Bytes of LMDB pages by table."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """A store in numbers; sizes in bytes."""
+
+    collections: tuple[CollectionStats, ...]
+    file_bytes: int
+    map_bytes: int
+    free_bytes: int
+    format_version: int
+    server_version: str
+    uptime_seconds: float
+    resident_bytes: int
+    texts_encoded: int
+    encoder_busy_seconds: float

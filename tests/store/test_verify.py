@@ -1,0 +1,109 @@
+"""Verify tells each kind of damage; a fetch or a read that meets a damaged record says which."""
+
+import os
+from collections.abc import Callable
+
+import lmdb
+import numpy as np
+import pytest
+from worlds import MAP_BYTES, Stores, damage, facts, vectors
+
+from atlasdb import format as fmt
+from atlasdb.engine.database import Database
+from atlasdb.engine.read import EntryFields
+from atlasdb_contract.errors import DataLoss
+
+Load = Callable[..., tuple[int, ...]]
+TABLES = ("entries", "values", "index", "postings", "nodes", "tombstones")
+
+
+@pytest.fixture
+def broken(stores: Stores, database: Database, load: Load) -> Callable[[str, Callable[[lmdb.Cursor], None]], Database]:
+    """A built store with something done to one of its tables while it was closed."""
+    load(facts(200))
+    database.build("facts")
+    load(facts(220))
+    database.delete("facts", [7, 210]).result()
+    stores.sound = False
+
+    def broken(table: str, change: Callable[[lmdb.Cursor], None]) -> Database:
+        stores.close()
+        with lmdb.open(os.fspath(stores.folder / "atlas.mdb"), subdir=False, max_dbs=9, map_size=MAP_BYTES) as env:
+            db = env.open_db(f"00000001/{table}".encode())
+            with env.begin(db, write=True) as txn, txn.cursor() as cursor:
+                assert cursor.first()
+                change(cursor)
+        return stores.open()
+
+    return broken
+
+
+def flip(cursor: lmdb.Cursor) -> None:
+    """One bit in the middle of the record."""
+    record = bytearray(cursor.value())
+    record[len(record) // 2] ^= 1
+    cursor.put(cursor.key(), bytes(record))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_flipped_bit_is_told_with_its_table(broken: Callable[..., Database], table: str) -> None:
+    sentences = damage(broken(table, flip))
+    assert any(f"a record of the table {table} fails its checksum: key " in sentence for sentence in sentences)
+
+
+def test_reads_that_meet_damage_name_it_and_others_go_on(broken: Callable[..., Database]) -> None:
+    database = broken("entries", flip)
+    with pytest.raises(DataLoss, match="table entries fails its checksum: key id 1;"):
+        database.get("facts", [1])
+    assert database.get("facts", [2])[0].id == 2
+
+
+def test_a_fetch_that_meets_damage_names_it(broken: Callable[..., Database]) -> None:
+    keys, _ = vectors(facts(1))
+    with pytest.raises(DataLoss, match="table postings fails its checksum: key generation 1, node 0, segment 0"):
+        broken("postings", flip).fetch("facts", keys, 5, exact=True)
+
+
+def test_a_damaged_value_is_named(broken: Callable[..., Database]) -> None:
+    database = broken("values", flip)
+    with pytest.raises(DataLoss, match="table values fails its checksum: key id 1"):
+        database.get("facts", [1], EntryFields(values=True))
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            "entries",
+            ["the registry counts 218 entries; there are 217", "slots of postings without an entry: 1, with the ids 1"],
+        ),
+        ("values", ["the registry counts 7 values; there are 6", "entries without their value: "]),
+        ("index", ["entries that the index of triples lacks: "]),
+        ("postings", ["entries in no posting: "]),
+        ("tombstones", ["the registry counts 2 tombstones; there are 1"]),
+    ],
+)
+def test_a_missing_record_is_told(broken: Callable[..., Database], table: str, told: list[str]) -> None:
+    sentences = damage(broken(table, lambda cursor: cursor.delete()))
+    for part in told:
+        assert any(part in sentence for sentence in sentences), sentences
+
+
+def test_a_slot_that_differs_from_its_entry_is_told(broken: Callable[..., Database]) -> None:
+    def change(cursor: lmdb.Cursor) -> None:
+        key = cursor.key()
+        ids, value_ids, keys = fmt.open_posting(key, cursor.value())
+        moved = np.roll(value_ids, 1) if len(set(value_ids.tolist())) > 1 else value_ids + np.uint64(1)
+        cursor.put(key, fmt.seal_posting(key, ids, moved, keys))
+
+    assert any("entries that differ from their slot" in sentence for sentence in damage(broken("postings", change)))
+
+
+def test_an_unsound_tree_is_told(broken: Callable[..., Database]) -> None:
+    def change(cursor: lmdb.Cursor) -> None:
+        assert cursor.last()
+        key = cursor.key()
+        node = fmt.open_nodes(16, [cursor.item()])
+        cursor.put(*fmt.node_records([key], node._replace(parents=node.parents + np.uint32(60_000)))[0])
+
+    assert damage(broken("nodes", change)) != []
