@@ -132,10 +132,11 @@ class Reader:
             source = StoreSource(stream, self.adapter, asking.k, asking.policy, asking.beams, asking.exact)
             read = self.read(questions, source, asking)
         seconds = perf_counter() - begun
-        evidence = self._evidence(client, collection, [strongest(r.weights, asking.evidence) for r in read])
+        count = max(asking.evidence, EVIDENCE)
+        evidence = self._evidence(client, collection, [strongest(r.weights, count) for r in read])
         fetches = tuple(source.costs)
         return [
-            Answer(question, spelled(r.text, found), found, seconds, fetches)
+            Answer(question, spelled(r.text, found), found[: asking.evidence], seconds, fetches)
             for question, r, found in zip(questions, read, evidence, strict=True)
         ]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from atlasdb_contract.errors import InvalidArgument
 from llm_runtime.training.graph import FactGraph, Indices
 from llm_runtime.training.templates import question
 from llm_runtime.training.vocabulary import END, PROMPT
@@ -40,6 +41,8 @@ class Batches:
     def __init__(
         self, graph: FactGraph, tokenizer: PreTrainedTokenizerFast, size: int, store: int, swaps: float, seed: int
     ) -> None:
+        if len(graph) < size:
+            raise InvalidArgument(f"{len(graph)} facts are too few to train on; a single step asks for {size}")
         self.graph, self.tokenizer, self.size, self.store, self.swaps = graph, tokenizer, size, store, swaps
         self.random = np.random.default_rng(seed)
         self.queue: list[Indices] = []
@@ -103,13 +106,12 @@ class Batches:
                 add(self.by_word[phrase, words[random.integers(len(words))]], 2)
                 add(self.by_word[phrase, words[-1]], 1)
         members = list(chosen)[: self.store]
-        while len(members) < self.store:
-            for candidate in random.integers(0, len(graph), self.store - len(members)).tolist():
-                if candidate not in chosen and int(graph.key_of[candidate]) not in alone:
-                    chosen[candidate] = None
-                    members.append(candidate)
-            if len(chosen) >= len(graph):
+        for candidate in random.integers(0, len(graph), 2 * self.store).tolist():
+            if len(members) == self.store:
                 break
+            if candidate not in chosen and int(graph.key_of[candidate]) not in alone:
+                chosen[candidate] = None
+                members.append(candidate)
         return np.array(members, np.int64)
 
     def _pack(self, prompts: list[str], answers: list[str], keys: Indices, values: Indices, gold: np.ndarray) -> Batch:

@@ -1,0 +1,77 @@
+"""What the benches share: a server as a process of its own, and the graphs to measure on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from atlasdb_client.client import Client, connect
+from atlasdb_client.readers import TripleFile
+from atlasdb_contract.types import Triple
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "examples" / "sample.tsv"
+SHARED = ROOT.parent / "shared" / "data"
+"""Real graphs beside the repository, where there are any."""
+
+
+def graph_file(name: str) -> Path:
+    """A real graph's training file if it is here, else the sample graph; says which."""
+    path = SHARED / f"{name}.train.tsv.gz"
+    if path.is_file():
+        return path
+    print(f"{path.name} is not here: measuring on {SAMPLE.name} instead", file=sys.stderr)
+    return SAMPLE
+
+
+def triples(path: Path) -> list[Triple]:
+    """All good lines of a file."""
+    with TripleFile(path) as file:
+        return [item for item in file if isinstance(item, Triple)]
+
+
+@contextmanager
+def served(folder: Path | None = None, *flags: str) -> Iterator[Client]:
+    """A client of a fresh `atlasdb serve`, over its unix socket; `folder` keeps the data, else it is temporary."""
+    with TemporaryDirectory(prefix="atlasdb-bench-") as scratch:
+        data = folder or Path(scratch) / "data"
+        socket = Path(scratch) / "atlas.sock"
+        command = [sys.executable, "-m", "atlasdb", "--data", str(data), "--listen", "127.0.0.1:0"]
+        process = subprocess.Popen([*command, "--socket", str(socket), *flags], stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise SystemExit(f"the server ended with {process.wait()}")
+            with connect(f"unix:{socket}", timeout=600) as client:
+                yield client
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def built(client: Client, collection: str) -> None:
+    """Build the tree of a collection."""
+    for _ in client.build(collection):
+        pass
+
+
+def show(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """A table, or JSON."""
+    if as_json:
+        print(json.dumps(list(rows), indent=2))
+        return
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    for line in [names, *cells]:
+        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
