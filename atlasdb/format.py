@@ -40,7 +40,7 @@ from atlasdb_contract.types import Ids, Triple, Vectors
 
 MAGIC: Final = b"ATLASDB\0"
 VERSION: Final = 1
-FEATURES: Final = 0  # bits of optional parts that a reader must know; none yet
+FEATURES: Final = 0  # bits of parts that a reader must know; none yet
 CRC_BYTES: Final = 4
 IDENTITY_BYTES: Final = 16
 _LARGE: Final = 1 << 13
@@ -151,9 +151,8 @@ def check_format(path: str, record: Buffer | None) -> None:
     if magic != MAGIC:
         raise FailedPrecondition(f"{path} is an LMDB file but not an atlasdb store; choose another --data folder")
     if version != VERSION:
-        raise FailedPrecondition(
-            f"{path} has format version {version}; this atlasdb reads version {VERSION}: use the atlasdb that wrote it"
-        )
+        text = f"{path} has format version {version}; this atlasdb reads version {VERSION}"
+        raise FailedPrecondition(f"{text}: use the atlasdb that wrote it")
     if unknown := features & ~FEATURES:
         raise FailedPrecondition(f"{path} uses format features {unknown:#x}, unknown to this atlasdb: use a newer one")
     check("main", FORMAT_KEY, whole)

@@ -3,8 +3,8 @@
     python bench/grounding.py [--entries N] [--questions N] [--json]
 
 `N` facts of held-out FB13 heads (by `held_out`, as in training; whole heads) are loaded into a fresh server, the tree
-is built, and distinct (head, relation) are asked in composed wordings. Full attention holds every entry in memory; "exact"
-fetches the best 64 of all; "pruned" is the fetch as it is served, and "step" the same at every token.
+is built, and distinct (head, relation) are asked in composed wordings. Full attention holds every entry in memory;
+"exact" fetches the best 64 of all; "pruned" is the fetch as it is served, and "step" the same at every token.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """What one fetch costs on the way: gRPC's sync server against grpc.aio, over a unix socket and over TCP.
 
-    python bench/roundtrip.py [--fetches N] [--json]
+    python bench/roundtrip.py [--fetches N] [--rounds N] [--json]
 
 Each server is a process of its own and answers blocks of k entries with D = 384. "sync", "aio" and "aio+thread" (a
 handler that hands its work to a thread, as it must where a descent takes a millisecond) answer a ready block: the wire
 alone. "atlasdb" is the real server on a collection of 64 entries. All are asked by atlasdb_client, a fetch at a time on
-each stream; the p50 and p99 are of single round trips.
+each stream, the servers in turns; p50 and p99 are of single round trips in a server's best turn.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,7 +37,7 @@ DIMENSION = 384
 ROWS = 4
 ENTRIES = 64
 THREADS = 8
-WARM_UP = 100
+WARM_UP = 20
 
 
 @dataclass(frozen=True)
@@ -172,41 +173,54 @@ def measured(target: str, k: int, streams: int, fetches: int) -> tuple[float, fl
     return float(p50), float(p99), len(took) / seconds
 
 
-def bench(fetches: int) -> Iterator[Line]:
+@contextmanager
+def running() -> Iterator[dict[tuple[str, str], str]]:
+    """All servers, each in its process: (server, transport) -> target. Idle ones cost nothing."""
     spawning = multiprocessing.get_context("spawn")
-    for name, serve in SERVERS.items():
-        with tempfile.TemporaryDirectory() as folder:
+    targets: dict[tuple[str, str], str] = {}
+    with ExitStack() as stack:
+        for name, serve in SERVERS.items():
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
             ours, theirs = spawning.Pipe()
             process = spawning.Process(target=serve, args=(folder, theirs), daemon=True)
             process.start()
-            try:
-                targets = {"tcp": ours.recv(), "unix": f"unix:{folder}/socket"}
-                for transport, target in targets.items():
-                    for k, streams in ((1, 1), (ENTRIES, 1), (ENTRIES, 4)):
-                        yield Line(name, transport, k, streams, *measured(target, k, streams, fetches))
-            finally:
-                process.kill()
-                process.join()
+            stack.callback(process.join)
+            stack.callback(process.kill)
+            targets[name, "tcp"] = ours.recv()
+            targets[name, "unix"] = f"unix:{folder}/socket"
+        yield targets
+
+
+def bench(fetches: int, rounds: int) -> list[Line]:
+    """The best of `rounds` for each line, the servers taking turns: another program's load is not theirs."""
+    best: dict[tuple[str, str, int, int], Line] = {}
+    with running() as targets:
+        for _ in range(rounds):
+            for (name, transport), target in targets.items():
+                for k, streams in ((1, 1), (ENTRIES, 1), (ENTRIES, 4)):
+                    line = Line(name, transport, k, streams, *measured(target, k, streams, fetches // rounds))
+                    known = best.setdefault((name, transport, k, streams), line)
+                    if line.p50_us < known.p50_us:
+                        best[name, transport, k, streams] = line
+    return list(best.values())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fetches", type=int, default=3000, metavar="N", help="fetches of each line (default 3000)")
+    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="in so many turns (default 10)")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of the table")
     flags = parser.parse_args()
-    lines = []
-    if not flags.json:
-        print(f"{'server':<12}{'transport':<11}{'k':>4}{'streams':>9}{'p50 us':>9}{'p99 us':>9}{'fetches/s':>11}")
-    for line in bench(flags.fetches):
-        lines.append(line)
-        if not flags.json:
-            print(
-                f"{line.server:<12}{line.transport:<11}{line.k:>4}{line.streams:>9}"
-                f"{line.p50_us:>9.0f}{line.p99_us:>9.0f}{line.per_second:>11.0f}",
-                flush=True,
-            )
+    lines = bench(flags.fetches, flags.rounds)
     if flags.json:
         print(json.dumps([asdict(line) for line in lines], indent=1))
+        return
+    print(f"{'server':<12}{'transport':<11}{'k':>4}{'streams':>9}{'p50 us':>9}{'p99 us':>9}{'fetches/s':>11}")
+    for line in lines:
+        print(
+            f"{line.server:<12}{line.transport:<11}{line.k:>4}{line.streams:>9}"
+            f"{line.p50_us:>9.0f}{line.p99_us:>9.0f}{line.per_second:>11.0f}"
+        )
 
 
 if __name__ == "__main__":

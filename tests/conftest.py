@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
-from serving import Served, Spawned, Wire, serving
+from serving import Connector, Served, Spawned, Spawner, Wire, serving
 
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb_contract import codec
@@ -35,7 +35,7 @@ def encoding_served(tmp_path_factory: pytest.TempPathFactory, encoder: LazyEncod
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[[str], Wire]]:
+def connect() -> Iterator[Connector]:
     """Makes a Wire for a target; its channel, not shared with any other, is closed at the end."""
     channels: list[grpc.Channel] = []
 
@@ -50,19 +50,19 @@ def connect() -> Iterator[Callable[[str], Wire]]:
 
 
 @pytest.fixture(params=["tcp", "unix"])
-def wire(request: pytest.FixtureRequest, served: Served, connect: Callable[[str], Wire]) -> Wire:
+def wire(request: pytest.FixtureRequest, served: Served, connect: Connector) -> Wire:
     """The server without encoder, over TCP and then over the unix socket."""
     return connect(served.targets[request.param])
 
 
 @pytest.fixture
-def encoding_wire(encoding_served: Served, connect: Callable[[str], Wire]) -> Wire:
+def encoding_wire(encoding_served: Served, connect: Connector) -> Wire:
     """The server with the encoder."""
     return connect(encoding_served.targets["unix"])
 
 
 @pytest.fixture
-def spawn() -> Iterator[Callable[..., Spawned]]:
+def spawn() -> Iterator[Spawner]:
     """Starts `atlasdb serve` with flags and waits until it listens; what is left is killed at the end."""
     processes: list[subprocess.Popen[str]] = []
 

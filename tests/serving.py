@@ -2,10 +2,10 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import numpy as np
@@ -124,3 +124,9 @@ class Spawned:
         """Send a signal; the exit status."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
+
+
+Spawner: TypeAlias = Callable[..., Spawned]
+"""Starts `atlasdb serve` on a folder, with more flags, and waits until it listens."""
+Connector: TypeAlias = Callable[[str], Wire]
+"""Makes a Wire for a gRPC target."""

@@ -93,6 +93,7 @@ def build(
         try:
             image = _write_tree(task, seed)
             _catch_up(task, image)
+            report(Progress("flip", 0, 1))
             _flip(task, image)
         except BaseException:
             with suppress(AtlasError):

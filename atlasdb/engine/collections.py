@@ -31,7 +31,7 @@ def _dimension(engine: Engine, name: str, config: CollectionConfig) -> int:
         if config.inverse != "none":
             raise InvalidArgument("inverse entries are encoded from texts; a collection without encoder has none")
         return config.dimension
-    own = engine.texts_of(config, name).dimension
+    own = engine.encoder_for(config, name).dimension
     if config.dimension not in (0, own):
         raise InvalidArgument(f"the encoder {config.encoder!r} has dimension {own}, not {config.dimension}")
     return own

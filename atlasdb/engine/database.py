@@ -92,7 +92,7 @@ class Database:
         """Store triples; durable when the future is done. Idempotent: a triple that is there keeps its id and source.
 
         `keys` and `values`, both or neither: int8 (len(triples), D). Without them the collection's encoder is asked,
-        and only for texts that it was not asked for lately; calls may overlap. The future's errors: InvalidArgument
+        for each distinct text of triples that are not there; calls may overlap. The future's errors: InvalidArgument
         (vectors of a wrong number or dimension: nothing is stored), NotFound, ResourceExhausted. A triple with an empty
         part, or without vectors where there is no encoder, is refused in the ack, and the others are stored.
         """

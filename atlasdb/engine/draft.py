@@ -4,7 +4,7 @@ triples ─▶ facts (each distinct triple once) ─▶ entries (a fact's forwar
                                                   key, value: a Source, where the vector comes from
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -89,41 +89,41 @@ def draft(record: CollectionRecord, triples: Sequence[TripleLike], given: bool) 
     silent = record.config.encoder == NO_ENCODER and not given
     known: dict[tuple[str, str, str], int] = {}
     for position, triple in enumerate(triples):
-        try:
-            if silent:
-                raise InvalidArgument(f"the collection {record.name!r} has no encoder: send key and value vectors")
-            key = _key(triple)
-            fact = known.get(key.triple)
-            if fact is None:
-                fact = len(made.facts)
-                made.entries += _entries(fact, key.triple, phrasing, position if given else None)
-                made.stored.append(entry_text(*key.triple, triple.source, dict(triple.metadata)))
-                made.facts.append(key)
-                known[key.triple] = fact
-        except (InvalidArgument, UnicodeEncodeError) as error:
-            made.refused.append(Refusal(position, str(error)))
-            fact = -1
+        identity = (triple.head, triple.relation, triple.tail)
+        fact = known.get(identity)
+        if fact is None:
+            try:
+                if silent:
+                    raise InvalidArgument(f"the collection {record.name!r} has no encoder: send key and value vectors")
+                fact = _add(made, phrasing, identity, triple, position if given else None)
+                known[identity] = fact
+            except (InvalidArgument, UnicodeEncodeError) as error:
+                made.refused.append(Refusal(position, str(error)))
+                fact = -1
         made.fact_at.append(fact)
     return made
 
 
-def _key(triple: TripleLike) -> TripleKey:
-    head, relation, tail = triple.head, triple.relation, triple.tail
+def _add(made: Draft, phrasing: Phrasing, identity: tuple[str, str, str], triple: TripleLike, row: int | None) -> int:
+    """A new fact and its entries; `row`: where its given vectors are. Its number."""
+    head, relation, tail = identity
     if not (head.strip() and relation.strip() and tail.strip()):
         Triple(head, relation, tail)
-    return triple_key(head, relation, tail)
-
-
-def _entries(fact: int, triple: tuple[str, str, str], phrasing: Phrasing, row: int | None) -> Iterator[EntryDraft]:
-    """A fact's entries; `row`: where its given vectors are."""
-    head, relation, tail = triple
+    fact = len(made.facts)
+    key = triple_key(head, relation, tail)
     pointing_back = phrasing.has_inverse(relation)
-    flags = Flag.HAS_INVERSE if pointing_back else 0
-    if row is not None:
-        yield EntryDraft(fact, flags, subject_hash(head), row, row)
+    flags = int(Flag.HAS_INVERSE) if pointing_back else 0
+    if row is None:
+        forward = EntryDraft(
+            fact, flags, subject_hash(head), phrasing.key_text(head, relation), phrasing.value_text(tail)
+        )
     else:
-        key, value = phrasing.key_text(head, relation), phrasing.value_text(tail)
-        yield EntryDraft(fact, flags, subject_hash(head), key, value)
+        forward = EntryDraft(fact, flags, subject_hash(head), row, row)
+    entries = [forward]
     if pointing_back:
-        key, value = phrasing.inverse_key_text(tail, relation), phrasing.value_text(head)
-        yield EntryDraft(fact, Flag.INVERSE, subject_hash(tail), key, value)
+        texts = phrasing.inverse_key_text(tail, relation), phrasing.value_text(head)
+        entries.append(EntryDraft(fact, Flag.INVERSE, subject_hash(tail), *texts))
+    made.stored.append(entry_text(head, relation, tail, triple.source, dict(triple.metadata)))
+    made.facts.append(key)
+    made.entries += entries
+    return fact

@@ -1,13 +1,12 @@
-"""What the engine's operations share: the store, the encoder, and who is building."""
+"""What the engine's operations share: the store, the encoder, a thread for what encoding leaves to do."""
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
-from atlasdb.engine.texts import TextVectors
 from atlasdb.store.store import Store
 from atlasdb_contract.errors import FailedPrecondition
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Floats
@@ -25,7 +24,7 @@ class EncoderLike(Protocol):
         """D."""
 
     def submit(self, texts: Sequence[str]) -> "Future[Floats]":
-        """Unit vectors of the texts: float32 (N, D)."""
+        """Unit vectors of the texts: float32 (N, D). Remembers recent texts and those under way."""
 
 
 class Engine:
@@ -34,7 +33,9 @@ class Engine:
     def __init__(self, store: Store, encoder: EncoderLike | None) -> None:
         self.store = store
         self.encoder = encoder
-        self.texts = TextVectors(encoder) if encoder else None
+        self.after_encoding = ThreadPoolExecutor(1, "atlasdb-insert")
+        """Runs what follows when vectors arrive, so that the encoder's own thread goes on."""
+        self._texts = 0
         self._building: set[str] = set()
         self._lock = threading.Lock()
 
@@ -45,20 +46,31 @@ class Engine:
 
     def close(self) -> None:
         """Finish the writes that were taken, then close."""
+        self.after_encoding.shutdown()
         self.store.close()
 
-    def texts_of(self, config: CollectionConfig, name: str) -> TextVectors:
+    def encoder_for(self, config: CollectionConfig, name: str) -> EncoderLike:
         """The encoder for a collection. FailedPrecondition where it has none, or this server another."""
         if config.encoder == NO_ENCODER:
             raise FailedPrecondition(f"the collection {name!r} has no encoder: send vectors instead of texts")
-        if self.texts is None or self.texts.name != config.encoder:
+        if self.encoder is None or self.encoder.name != config.encoder:
+            ours = repr(self.encoder.name) if self.encoder else "none"
             raise FailedPrecondition(
-                f"the collection {name!r} needs the encoder {config.encoder!r}; this server runs {self._encoder_name()}"
+                f"the collection {name!r} needs the encoder {config.encoder!r}; this server runs {ours}"
             )
-        return self.texts
+        return self.encoder
 
-    def _encoder_name(self) -> str:
-        return repr(self.texts.name) if self.texts else "none"
+    def encode(self, config: CollectionConfig, name: str, texts: Sequence[str]) -> "Future[Floats]":
+        """The vectors of distinct texts by a collection's encoder: float32 (N, D)."""
+        vectors = self.encoder_for(config, name).submit(texts)
+        with self._lock:
+            self._texts += len(texts)
+        return vectors
+
+    @property
+    def texts_encoded(self) -> int:
+        """Texts that the encoder was asked for so far."""
+        return self._texts
 
     @contextmanager
     def building(self, name: str) -> Iterator[None]:

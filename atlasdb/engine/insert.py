@@ -1,13 +1,13 @@
 """Inserts: draft, encode what is not known yet, place, write; idempotent wherever two of them meet.
 
     caller's thread     draft the entries; look up which facts and values are there ──▶ encoder
-    encoder's thread    vectors ──▶ place under INTER nodes ──▶ writer's queue
+    engine's thread     vectors ──▶ place under INTER nodes ──▶ writer's queue
     writer's thread     look again, append what is new, ack
 
 The second look decides. Where a fact was there at the first look and is gone at the second, the insert starts over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +23,10 @@ from atlasdb.store.identity import text_identity, vector_identities
 from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.place import nearest
-from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.codec import quantise
+from atlasdb_contract.errors import InvalidArgument, Unavailable
 from atlasdb_contract.ids import EntryId, Generation
-from atlasdb_contract.types import Ids, InsertAck, Vectors
+from atlasdb_contract.types import Floats, Ids, InsertAck, Vectors
 
 Positions = npt.NDArray[np.int64]
 __all__ = ["TripleLike", "encode", "insert"]
@@ -75,7 +76,10 @@ def insert(
             record = view.record
         check_vectors(record, len(triples), keys, values)
         request = _Request(name, sequence, draft(record, triples, keys is not None), keys, values, ack)
-        _begin(engine, request)
+        if request.draft.facts:
+            _begin(engine, request)
+        else:
+            ack.set_result(_ack(request, [], 0, 0))
     except Exception as error:  # noqa: BLE001 - every error of an insert comes out of its future
         ack.set_exception(error)
     return ack
@@ -92,8 +96,25 @@ def _begin(engine: Engine, request: _Request) -> None:
     if not texts:
         _write(engine, request, record, entries, {}, _no_vectors(record))
         return
-    encoded = engine.texts_of(record.config, request.name).submit(texts)
-    encoded.add_done_callback(partial(_encoded, engine, request, record, entries, texts))
+    vectors = engine.encode(record.config, request.name, texts)
+    vectors.add_done_callback(
+        lambda done: _continue(engine, request, partial(_encoded, engine, request, record, entries, texts, done))
+    )
+
+
+def _continue(engine: Engine, request: _Request, step: Callable[[], None]) -> None:
+    """Go on in the engine's own thread; every error of an insert comes out of its future."""
+
+    def run() -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001
+            request.ack.set_exception(error)
+
+    try:
+        engine.after_encoding.submit(run)
+    except RuntimeError:
+        request.ack.set_exception(Unavailable("the store is closing"))
 
 
 def _missing(lookup: Lookup, made: Draft) -> list[EntryDraft]:
@@ -116,13 +137,10 @@ def _encoded(
     record: CollectionRecord,
     entries: list[EntryDraft],
     texts: list[str],
-    done: "Future[Vectors]",
+    done: "Future[Floats]",
 ) -> None:
-    try:
-        vectors = done.result()
-        _write(engine, request, record, entries, {text: row for row, text in enumerate(texts)}, vectors)
-    except Exception as error:  # noqa: BLE001 - every error of an insert comes out of its future
-        request.ack.set_exception(error)
+    rows = {text: row for row, text in enumerate(texts)}
+    _write(engine, request, record, entries, rows, quantise(done.result()))
 
 
 def _write(
@@ -188,13 +206,18 @@ def _job(engine: Engine, request: _Request, ready: _Ready, write: WriteTxn) -> I
         numbers = _append(engine, write, changes, ready, made, np.flatnonzero(new), fresh)
         for fact, number in numbers.items():
             ids[fact] = EntryId(number)
-    taken = sum(fact >= 0 for fact in made.fact_at)
+    return _ack(request, ids, int(new.sum()), len(fresh))
+
+
+def _ack(request: _Request, ids: list[EntryId], created: int, fresh: int) -> InsertAck:
+    """`ids` of the facts, `created` entries, `fresh` facts that were not there."""
+    taken = [fact for fact in request.draft.fact_at if fact >= 0]
     return InsertAck(
         request.sequence,
-        tuple(ids[fact] if fact >= 0 else EntryId(0) for fact in made.fact_at),
-        created=int(new.sum()),
-        existing=taken - len(fresh),
-        refused=tuple(made.refused),
+        tuple(ids[fact] if fact >= 0 else EntryId(0) for fact in request.draft.fact_at),
+        created,
+        len(taken) - fresh,
+        tuple(request.draft.refused),
     )
 
 
@@ -236,14 +259,12 @@ def _value_ids(changes: Changes, identities: list[bytes], ready: _Ready) -> Ids:
 
 
 def _written(engine: Engine, request: _Request, done: "Future[InsertAck | None]") -> None:
-    try:
-        ack = done.result()
-        if ack is None:
-            _begin(engine, request)
-        else:
-            request.ack.set_result(ack)
-    except Exception as error:  # noqa: BLE001 - every error of an insert comes out of its future
+    if error := done.exception():
         request.ack.set_exception(error)
+    elif ack := done.result():
+        request.ack.set_result(ack)
+    else:
+        _continue(engine, request, partial(_begin, engine, request))
 
 
 def _no_vectors(record: CollectionRecord) -> Vectors:
@@ -257,4 +278,7 @@ def encode(engine: Engine, name: str, texts: Sequence[str]) -> Vectors:
             raise InvalidArgument(f"text {position} is empty")
     with engine.store.view(name) as view:
         config = view.record.config
-    return engine.texts_of(config, name).submit(texts).result()
+    distinct = list(dict.fromkeys(texts))
+    vectors = quantise(engine.encode(config, name, distinct).result())
+    rows = {text: row for row, text in enumerate(distinct)}
+    return vectors.take([rows[text] for text in texts])

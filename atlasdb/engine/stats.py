@@ -61,7 +61,7 @@ def stats(engine: Engine, name: str | None) -> StoreStats:
         environment.map_bytes,
         environment.map_bytes - file_bytes,
         fmt.VERSION,
-        engine.texts.encoded if engine.texts else 0,
+        engine.texts_encoded,
         engine.store.writer.commits,
     )
 

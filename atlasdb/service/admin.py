@@ -1,9 +1,10 @@
 """The Admin service: what an operator asks of a running store."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
+from typing import TypeVar
 
 import grpc
 
@@ -19,6 +20,7 @@ from atlasdb_contract.v1 import admin_pb2_grpc as agrpc
 
 # ruff: noqa: N802, D102 - methods are named, and described, in admin.proto
 Context = grpc.ServicerContext
+T = TypeVar("T")
 
 
 class Admin(agrpc.AdminServicer):
@@ -48,47 +50,56 @@ class Admin(agrpc.AdminServicer):
         )
 
     def Build(self, request: apb.BuildRequest, context: Context) -> Iterator[apb.Progress]:
-        def unwanted() -> bool:
-            return self._lifetime.stopping or not context.is_active()
+        def build(cancelled: Callable[[], bool], tell: Callable[[apb.Progress], None]) -> None:
+            pace = Pace()
 
+            def report(progress: Progress) -> None:
+                if pace.due(progress.stage):
+                    tell(apb.Progress(stage=progress.stage, done=progress.done, total=progress.total))
+
+            generation = self._database.build(request.collection, request.seed, cancelled, report)
+            tell(apb.Progress(stage="done", done=1, total=1, generation=generation))
+
+        return self._told(build, context)
+
+    def Verify(self, request: apb.VerifyRequest, context: Context) -> Iterator[apb.VerifyProgress]:
+        def verify(cancelled: Callable[[], bool], tell: Callable[[apb.VerifyProgress], None]) -> None:
+            pace = Pace()
+            held: apb.VerifyProgress | None = None
+            for collection, progress in self._database.verify(request.collection or None):
+                if cancelled():
+                    raise Cancelled("the verification was stopped; nothing was changed")
+                if held and (held.collection, held.stage) != (collection, progress.stage):
+                    tell(held)
+                    held = None
+                held = verify_to_proto(collection, progress, held.damage if held else ())
+                if pace.due((collection, progress.stage)):
+                    tell(held)
+                    held = None
+            if held:
+                tell(held)
+
+        return self._told(verify, context)
+
+    def _told(self, work: Callable[[Callable[[], bool], Callable[[T], None]], None], context: Context) -> Iterator[T]:
+        """What the work tells, until it ends, the client leaves or the server stops."""
         try:
-            for progress in told(
-                lambda cancelled, report: self._database.build(request.collection, request.seed, cancelled, report),
-                unwanted,
-            ):
-                yield progress_to_proto(progress)
+            yield from told(work, lambda: self._lifetime.stopping or not context.is_active())
         except Cancelled:
             if self._lifetime.stopping:
                 raise Unavailable(STOPPING) from None
             raise
 
-    def Verify(self, request: apb.VerifyRequest, _: Context) -> Iterator[apb.VerifyProgress]:
-        pace = Pace()
-        held: apb.VerifyProgress | None = None
-        for collection, progress in self._database.verify(request.collection or None):
-            if self._lifetime.stopping:
-                raise Unavailable(STOPPING)
-            if held and (held.collection, held.stage) != (collection, progress.stage):
-                yield held
-                held = None
-            found: Iterable[str] = held.damage if held else ()
-            held = apb.VerifyProgress(
-                collection=collection,
-                stage=progress.stage,
-                done=progress.done,
-                total=progress.total,
-                damage=[*found, *progress.damage],
-            )
-            if pace.due((collection, progress.stage)):
-                yield held
-                held = None
-        if held:
-            yield held
 
-
-def progress_to_proto(progress: Progress) -> apb.Progress:
-    """How far a build is."""
-    return apb.Progress(stage=progress.stage, done=progress.done, total=progress.total, generation=progress.generation)
+def verify_to_proto(collection: str, progress: Progress, damage: Iterable[str]) -> apb.VerifyProgress:
+    """How far a verification is, with damage not told yet before its own."""
+    return apb.VerifyProgress(
+        collection=collection,
+        stage=progress.stage,
+        done=progress.done,
+        total=progress.total,
+        damage=[*damage, *progress.damage],
+    )
 
 
 def collection_to_proto(stats: CollectionStats) -> apb.CollectionStats:

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Progress
-
 SECONDS_BETWEEN = 0.1
 
 T = TypeVar("T")
@@ -30,29 +27,21 @@ class Pace:
         return True
 
 
-def told(
-    work: Callable[[Callable[[], bool], Callable[[Progress], None]], Generation],
-    cancelled: Callable[[], bool],
-) -> Iterator[Progress]:
-    """Run `work(cancelled, progress)` in a thread of its own and yield its progress; the last one has the generation.
+def told(work: Callable[[Callable[[], bool], Callable[[T], None]], None], unwanted: Callable[[], bool]) -> Iterator[T]:
+    """Run `work(cancelled, tell)` in a thread of its own and yield what it tells; its errors are raised here.
 
-    Its errors are raised here. When the iterator is closed early, the work is cancelled and waited for.
+    The work never waits for a slow listener. When the iterator is closed early, or `unwanted` says so, the work is
+    cancelled; the iterator's end waits for the work's.
     """
-    messages: queue.SimpleQueue[Progress | Exception | None] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[tuple[T] | Exception | None] = queue.SimpleQueue()
     left = threading.Event()
-    pace = Pace()
-
-    def report(progress: Progress) -> None:
-        if pace.due(progress.stage):
-            messages.put(progress)
 
     def run() -> None:
         try:
-            generation = work(lambda: left.is_set() or cancelled(), report)
-            messages.put(Progress("done", 1, 1, generation))
+            work(lambda: left.is_set() or unwanted(), lambda message: messages.put((message,)))
+            messages.put(None)
         except Exception as error:  # noqa: BLE001 - raised again below
             messages.put(error)
-        messages.put(None)
 
     thread = threading.Thread(target=run, name="told-work", daemon=True)
     thread.start()
@@ -60,7 +49,7 @@ def told(
         while (message := messages.get()) is not None:
             if isinstance(message, Exception):
                 raise message
-            yield message
+            yield message[0]
     finally:
         left.set()
         thread.join()

@@ -1,6 +1,5 @@
 """The gRPC server around one Database: its sockets, its start and its stop."""
 
-import contextlib
 import errno
 import os
 import socket
@@ -77,10 +76,8 @@ class Server:
         """Bind and serve. FailedPrecondition: an address is taken or can't be bound, with what to do."""
         host, port = split_address(self._settings.listen)
         shown = f"[{host}]" if ":" in host else host
-        try:
-            bound = self._grpc.add_insecure_port(f"{shown}:{port}")
-        except RuntimeError:
-            raise FailedPrecondition(f"can't listen on {self._settings.listen}: {why_not(host, port)}") from None
+        check_address(host, port)
+        bound = self._grpc.add_insecure_port(f"{shown}:{port}")
         self.address = f"{shown}:{bound}"
         if self._settings.socket is not None:
             self._bind_socket(self._settings.socket)
@@ -90,12 +87,7 @@ class Server:
 
     def _bind_socket(self, path: Path) -> None:
         clear_stale_socket(path)
-        try:
-            self._grpc.add_insecure_port(f"unix:{path}")
-        except RuntimeError:
-            raise FailedPrecondition(
-                f"can't make the unix socket {path}: its folder must exist and be writable; give --socket another path"
-            ) from None
+        self._grpc.add_insecure_port(f"unix:{path}")
         self._socket = path
 
     def stop(self, seconds: float | None = None) -> bool:
@@ -113,38 +105,52 @@ class Server:
         return drained
 
 
-def why_not(host: str, port: int) -> str:
-    """Why an address can't be bound, in words, by trying."""
+def check_address(host: str, port: int) -> None:
+    """Bind and let go: FailedPrecondition says why a server can't. gRPC itself would say so in its log alone."""
+    refused: list[OSError] = []
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        candidates = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in candidates:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(address)
+                except OSError as error:
+                    refused.append(error)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return "the port is in use; stop the program that has it or give --listen another port"
-        return f"{error.strerror or error}; give --listen an address of this machine"
-    return "the port was in use a moment ago; try again"
+        raise unusable(host, port, error) from None
+    if refused and (len(refused) == len(candidates) or refused[0].errno == errno.EADDRINUSE):
+        raise unusable(host, port, refused[0])
+
+
+def unusable(host: str, port: int, error: OSError) -> FailedPrecondition:
+    """What to do about an address."""
+    if error.errno == errno.EADDRINUSE:
+        return FailedPrecondition(
+            f"port {port} of {host} is in use; stop the program that has it, or give --listen another port"
+        )
+    return FailedPrecondition(
+        f"can't listen on {host}, port {port}: {error.strerror}; give --listen an address of this machine"
+    )
 
 
 def clear_stale_socket(path: Path) -> None:
-    """Remove the socket file of a killed server. FailedPrecondition if somebody listens, or it is no socket."""
+    """Remove the socket file of a killed server. FailedPrecondition if the path can't be ours; says why."""
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
         raise InvalidArgument(f"the socket path has more than {SOCKET_PATH_BYTES} bytes; give --socket a shorter one")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise FailedPrecondition(f"{path.parent} is no folder that can be written; give --socket another path")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise FailedPrecondition(f"can't use the socket path {path}: {error.strerror}; give --socket another") from None
     if not stat.S_ISSOCK(mode):
         raise FailedPrecondition(f"{path} is there and is no socket; give --socket another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+            path.unlink()
             return
         except OSError as error:
             raise FailedPrecondition(f"can't use the socket {path}: {error.strerror}; give --socket another") from None

@@ -26,10 +26,10 @@ from atlasdb_contract.types import Ids
 
 RUN_PAIRS = 1 << 16
 """Largest run, 1 MiB: merging stops here."""
-LEAF_PAIRS = 6144
-"""Pairs that a sweep puts in a leaf."""
-STEP_LEAVES = 32
-"""Leaves that one step of a sweep rewrites: about 3 MiB."""
+LEAF_PAIRS = 3 << 14
+"""Pairs that a sweep puts in a leaf, 768 KiB: a lookup's cost is one Python round for each leaf that it touches."""
+STEP_LEAVES = 6
+"""Leaves that one step of a sweep rewrites."""
 SWEEP_PAIRS = 1 << 18
 """Fewer pairs than this in runs start no sweep."""
 SWEEP_SHARE = 16

@@ -17,6 +17,7 @@ import numpy as np
 from atlasdb import format as fmt
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.tree.descend import PostingView
+from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Ids, Vectors
 
@@ -112,7 +113,7 @@ def _write(txn: Txn, tables: Tables, generation: Generation, node: int, entries:
 
 
 def _last_delta(txn: Txn, tables: Tables, generation: Generation, node: int) -> tuple[int, Placed] | None:
-    """The node's last segment if it is a delta below DELTA_ENTRIES, copied."""
+    """The node's last segment, copied, if it is a sound delta below DELTA_ENTRIES."""
     with txn.cursor(tables.postings) as cursor:
         if not (cursor.prev() if cursor.set_range(fmt.posting_key(generation, node + 1, 0)) else cursor.last()):
             return None
@@ -122,7 +123,10 @@ def _last_delta(txn: Txn, tables: Tables, generation: Generation, node: int) -> 
             return None
         if fmt.posting_count(cursor.value()) >= DELTA_ENTRIES:
             return None
-        ids, value_ids, keys = fmt.open_posting(key, cursor.value())
+        try:
+            ids, value_ids, keys = fmt.open_posting(key, cursor.value())
+        except DataLoss:
+            return None
         nodes = np.full(len(ids), node, np.uint32)
         copied = Vectors(keys.data.copy(), keys.scales.copy())
         return parts.segment, Placed(nodes, ids.copy(), value_ids.copy(), copied)

@@ -123,14 +123,12 @@ class Writer:
                         failed.result = failed.run(write)
                     failed = None
                     write.flush()
-            except ResourceExhausted as error:
-                self._split(group, error)
-                return
             except Exception as error:  # noqa: BLE001 - a job's error belongs to its future, whatever it is
-                blamed = [failed] if failed else group
-                group = [job for job in group if job not in blamed]
-                for job in blamed:
-                    job.future.set_exception(error)
+                if failed is None or isinstance(error, ResourceExhausted):
+                    self._split(group, error)
+                    return
+                group = [job for job in group if job is not failed]
+                failed.future.set_exception(error)
                 continue
             self.commits += 1
             for call in write.committed:
@@ -139,8 +137,8 @@ class Writer:
                 job.future.set_result(job.result)
             return
 
-    def _split(self, group: list[_Job[Any]], error: ResourceExhausted) -> None:
-        """There is no room for all of a group: each on its own, so that a delete passes where a load can't."""
+    def _split(self, group: list[_Job[Any]], error: Exception) -> None:
+        """The group as a whole fails, for lack of room perhaps: each on its own, so that a delete passes."""
         if len(group) == 1:
             group[0].future.set_exception(error)
             return

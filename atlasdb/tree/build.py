@@ -25,6 +25,7 @@ POSTING_ENTRIES = 16
 GUIDE_ENTRIES = 32
 """A head of more than twice as many entries gets several guides."""
 REFINE = 2
+HALF = True
 
 
 def plan(
@@ -48,6 +49,11 @@ def plan(
     tick = _ticks(progress, "clusters", count * (5 + REFINE))
     roots = kmeans.fit_grouped(load, count, round(count**ROOT_POWER), seed, REFINE, tick)
     links = listing.links(load, count, roots, tick)
+    if metric is not None and HALF:
+        B = metric.whitener
+        guides = quantise(guides.floats() @ B)
+        cc = roots.centroids @ B
+        return _assemble(guides, cc, links, order, starts)
     return _assemble(guides, roots.centroids, links, order, starts)
 
 

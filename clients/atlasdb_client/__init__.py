@@ -15,11 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atlasdb_contract.types import Beams, CollectionConfig, Triple, Vectors
-
     from atlasdb_client.client import Client, connect
     from atlasdb_client.fetch import FetchStream
     from atlasdb_client.loader import LoadReport, load
+    from atlasdb_contract.types import Beams, CollectionConfig, Triple, Vectors
 
 __all__ = ["Beams", "Client", "CollectionConfig", "FetchStream", "LoadReport", "Triple", "Vectors", "connect", "load"]
 

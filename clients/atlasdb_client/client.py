@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 import grpc
 import numpy as np
-from atlasdb_contract import types as t
-from atlasdb_contract.errors import Internal, InvalidArgument
-from atlasdb_contract.v1.admin_pb2_grpc import AdminStub
-from atlasdb_contract.v1.knowledge_pb2 import InsertRequest
-from atlasdb_contract.v1.knowledge_pb2_grpc import KnowledgeStub
 
 from atlasdb_client import core
 from atlasdb_client.fetch import FetchStream
 from atlasdb_client.inserting import InsertWindow, TripleLike, VectorsLike, insert_requests
 from atlasdb_client.stats import StoreStats
 from atlasdb_client.target import DEFAULT_TARGET, parse_target
+from atlasdb_contract import types as t
+from atlasdb_contract.errors import Internal, InvalidArgument
+from atlasdb_contract.v1.admin_pb2_grpc import AdminStub
+from atlasdb_contract.v1.knowledge_pb2 import InsertRequest
+from atlasdb_contract.v1.knowledge_pb2_grpc import KnowledgeStub
 
 R = TypeVar("R")
 

@@ -4,13 +4,13 @@ from collections import deque
 from types import TracebackType
 
 import grpc
-from atlasdb_contract.errors import FailedPrecondition
-from atlasdb_contract.types import Beams, Block
-from atlasdb_contract.v1.retrieval_pb2 import Block as BlockMessage
 
 from atlasdb_client import core
 from atlasdb_client.duplex import Duplex, StreamEnded, open_duplex
 from atlasdb_client.inserting import VectorsLike
+from atlasdb_contract.errors import FailedPrecondition
+from atlasdb_contract.types import Beams, Block
+from atlasdb_contract.v1.retrieval_pb2 import Block as BlockMessage
 
 METHOD = "/atlasdb.v1.Retrieval/Fetch"
 

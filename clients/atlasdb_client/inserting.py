@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import EntryId
@@ -30,16 +31,15 @@ def as_triples(items: Iterable[TripleLike]) -> Iterator[t.Triple]:
     """Triples of whatever was given. InvalidArgument names the position of a bad one, from 0."""
     for position, item in enumerate(items):
         if isinstance(item, t.Triple):
-            parts: Sequence[object] = item.identity
-        elif isinstance(item, (tuple, list)) and len(item) == 3:
-            parts = item
-        else:
+            yield item
+            continue
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
             raise errors.InvalidArgument(f"triple {position} is not a Triple or (head, relation, tail): {item!r:.80}")
-        for name, part in zip(("head", "relation", "tail"), parts, strict=True):
+        for name, part in zip(("head", "relation", "tail"), item, strict=True):
             if not isinstance(part, str):
                 raise errors.InvalidArgument(f"triple {position}: the {name} is {part!r:.80}, not text")
         try:
-            yield item if isinstance(item, t.Triple) else t.Triple(*item)
+            yield t.Triple(*item)
         except errors.InvalidArgument as error:
             raise errors.InvalidArgument(f"triple {position}: {error}") from None
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from atlasdb_contract.errors import AlreadyExists, AtlasError, Cancelled, InvalidArgument, Unavailable
-from atlasdb_contract.types import CollectionConfig, InsertAck, Triple
-
 from atlasdb_client.client import Client
 from atlasdb_client.progress import Meter, Silent
 from atlasdb_client.readers import BadLine, TripleFile, check
+from atlasdb_contract.errors import AlreadyExists, AtlasError, Cancelled, InvalidArgument, Unavailable
+from atlasdb_contract.types import CollectionConfig, InsertAck, Triple
 
 KEPT = 20
 """Bad lines whose reason a report keeps; all are counted."""

@@ -3,6 +3,7 @@
 `opened` chooses; everything goes to standard error, so that standard output is the answer alone.
 """
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -30,9 +31,10 @@ class Meter(Protocol):
 
 
 def opened(unit: str = "", stream: TextIO | None = None) -> Meter:
-    """The meter for where standard error goes. `unit` names what is counted ("B": bytes)."""
+    """The meter for where standard error goes; a terminal without size gets lines. `unit`: what is counted ("B")."""
     stream = stream or sys.stderr
-    return Bar(unit, stream) if stream.isatty() else Lines(stream)
+    sized = stream.isatty() and os.get_terminal_size(stream.fileno()).lines > 0
+    return Bar(unit, stream) if sized else Lines(stream)
 
 
 class Silent:
@@ -128,8 +130,10 @@ class Bar:
             desc=stage,
             total=total or None,
             file=self._stream,
-            unit=self._unit or "it",
-            unit_scale=True,
+            unit=self._unit,
+            unit_scale=bool(self._unit),
             dynamic_ncols=True,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]" if total else None,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit}{postfix} [{elapsed}<{remaining}]"
+            if total
+            else "{desc}: {n_fmt}{unit}{postfix} [{elapsed}]",
         )

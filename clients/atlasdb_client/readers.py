@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
 from atlasdb_contract.types import Triple
@@ -110,8 +110,7 @@ def check(path: Path) -> int:
         return file.size
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     number: int
     data: bytes
     too_long: bool = False
@@ -126,8 +125,7 @@ class _Line:
             raise InvalidArgument(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     number: int
     triple: Triple
 
@@ -158,9 +156,11 @@ class _Columns:
 
     def is_header(self, fields: Sequence[str]) -> bool:
         """True for the first record when it is a header, which it then takes to heart."""
-        first, self._first = self._first, False
+        if not self._first:
+            return False
+        self._first = False
         names = [field.strip().lower() for field in fields]
-        if not first or len(names) not in (3, 4) or len(set(names)) < len(names):
+        if len(names) not in (3, 4) or len(set(names)) < len(names):
             return False
         if not _HEADER.issuperset(names) or not set(_COLUMNS).issubset(names):
             return False
@@ -172,6 +172,8 @@ class _Columns:
         if len(fields) != len(self._names):
             count = f"{len(fields)} column{'s' * (len(fields) != 1)}"
             raise InvalidArgument(f"{count} instead of {len(self._names)} ({', '.join(self._names)})")
+        if self._names is _COLUMNS:
+            return Triple(fields[0], fields[1], fields[2])
         named = dict(zip(self._names, fields, strict=True))
         return Triple(named["head"], named["relation"], named["tail"], named.get("source", ""))
 

@@ -175,7 +175,8 @@ def test_delete_counts_what_went_and_what_was_not_there(wire: Wire) -> None:
 @pytest.mark.parametrize("call", ["Delete", "Get", "Scan", "Count", "Search", "Encode"])
 def test_an_unknown_collection_is_named_with_the_known_ones(wire: Wire, call: str) -> None:
     wire.create("known")
-    request = getattr(kpb, f"{call}Request")(collection="nowhere")
+    more = {"text": "who", "k": 1} if call == "Search" else {}
+    request = getattr(kpb, f"{call}Request")(collection="nowhere", **more)
     with pytest.raises(grpc.RpcError) as error:
         wire.ask(call, request)
     code, said = refused(error)
@@ -205,17 +206,17 @@ def test_a_collection_without_encoder_says_so_to_texts(wire: Wire) -> None:
 
 def test_texts_are_encoded_searched_and_fetched(encoding_wire: Wire) -> None:
     """The one path that needs the encoder: triples without vectors in, the nearest entry out."""
-    encoding_wire.create("people", encoder="all-MiniLM-L6-v2", dimension=0, inverse=kpb.INVERSE_ALL)
+    encoding_wire.create("scientists", encoder="all-MiniLM-L6-v2", dimension=0, inverse=kpb.INVERSE_ALL)
     facts = [("Marie Curie", "place of birth", "Warsaw"), ("Alan Turing", "profession", "mathematician")]
     triples = [kpb.Triple(head=head, relation=relation, tail=tail) for head, relation, tail in facts]
-    [ack] = encoding_wire.insert([kpb.InsertRequest(collection="people", sequence=1, triples=triples)])
+    [ack] = encoding_wire.insert([kpb.InsertRequest(collection="scientists", sequence=1, triples=triples)])
     assert (ack.created, len(ack.ids), len(ack.refused)) == (4, 2, 0)
-    question = kpb.SearchRequest(collection="people", text="the birth place of Marie Curie", k=2)
+    question = kpb.SearchRequest(collection="scientists", text="the birth place of Marie Curie", k=2)
     hits = encoding_wire.knowledge.Search(question).hits
     assert hits[0].entry.triple == triples[0]
     assert hits[0].cosine > hits[1].cosine
     assert hits[0].cosine > 0.9
-    vectors = encoding_wire.knowledge.Encode(kpb.EncodeRequest(collection="people", texts=["Warsaw", "Paris"]))
+    vectors = encoding_wire.knowledge.Encode(kpb.EncodeRequest(collection="scientists", texts=["Warsaw", "Paris"]))
     units = codec.vectors_from_proto(vectors).floats()
     assert units.shape == (2, 384)
     assert np.allclose(np.linalg.norm(units, axis=1), 1, atol=0.01)

@@ -2,12 +2,11 @@
 
 import queue
 import threading
-from collections.abc import Callable
 
 import grpc
 import numpy as np
 import pytest
-from serving import DIMENSION, Served, Wire, random_vectors
+from serving import DIMENSION, Connector, Served, Wire, random_vectors
 
 from atlasdb_contract import codec
 from atlasdb_contract.types import Vectors
@@ -128,7 +127,7 @@ def test_several_streams_are_served_at_once(wire: Wire) -> None:
 
 
 def test_one_stream_too_many_is_refused_and_a_closed_one_makes_room(
-    wire: Wire, served: Served, connect: Callable[[str], Wire]
+    wire: Wire, served: Served, connect: Connector
 ) -> None:
     wire.create()
     wire.fill(3)

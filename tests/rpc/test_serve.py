@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from serving import Served, Spawned, Wire, serving, triple
+from serving import Connector, Served, Spawner, serving, triple
 
 from atlasdb import format as fmt
 from atlasdb.__main__ import main
@@ -17,9 +17,6 @@ from atlasdb.settings import Settings, split_address
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.v1 import admin_pb2 as apb
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
-
-Spawn = Callable[..., Spawned]
-Connect = Callable[[str], Wire]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +43,7 @@ def complaint(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
-def test_it_says_where_it_listens_and_answers_there(tmp_path: Path, spawn: Spawn, connect: Connect) -> None:
+def test_it_says_where_it_listens_and_answers_there(tmp_path: Path, spawn: Spawner, connect: Connector) -> None:
     path = tmp_path / "socket"
     server = spawn(tmp_path / "data", "--socket", str(path))
     assert server.line == f"atlasdb: serving {tmp_path / 'data'} on {server.address} and unix:{path}\n"
@@ -56,7 +53,7 @@ def test_it_says_where_it_listens_and_answers_there(tmp_path: Path, spawn: Spawn
     assert not path.exists()
 
 
-def test_a_killed_server_starts_again_with_all_it_acked(tmp_path: Path, spawn: Spawn, connect: Connect) -> None:
+def test_a_killed_server_starts_again_with_all_it_acked(tmp_path: Path, spawn: Spawner, connect: Connector) -> None:
     """Its socket file, left behind, is in nobody's way."""
     path = tmp_path / "socket"
     server = spawn(tmp_path / "data", "--socket", str(path))
@@ -110,12 +107,12 @@ def test_help_is_status_0(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_port_in_use_is_named(tmp_path: Path, served: Served, complaint: Callable[..., str]) -> None:
     line = complaint("--data", tmp_path / "other", "--listen", served.server.address)
-    assert served.server.address in line
+    assert served.server.address.split(":")[1] in line
     assert "--listen" in line
 
 
 def test_an_address_of_another_machine_is_named(tmp_path: Path, complaint: Callable[..., str]) -> None:
-    assert "192.0.2.1:0" in complaint("--data", tmp_path, "--listen", "192.0.2.1:0")
+    assert "192.0.2.1" in complaint("--data", tmp_path, "--listen", "192.0.2.1:0")
 
 
 def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, complaint: Callable[..., str]) -> None:
@@ -153,7 +150,7 @@ def test_a_socket_path_that_can_not_be_used_is_named(
 
 
 def test_without_an_encoder_only_those_who_need_it_are_told(
-    tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, connect: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("atlasdb.ingest.encoder._NEEDED", ("a_package_that_is_not_there",))
     encoder = LazyEncoder(workers=1)

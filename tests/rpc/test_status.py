@@ -20,7 +20,7 @@ def kinds(kind: type[errors.AtlasError] = errors.AtlasError) -> Iterator[type[er
         yield from kinds(child)
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", list(kinds()))
 def test_every_error_has_the_status_of_its_name(kind: type[errors.AtlasError]) -> None:
     code = code_of(as_atlas_error(kind("what to do")))
     assert code.name == kind.status

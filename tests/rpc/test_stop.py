@@ -4,13 +4,12 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from serving import Served, Spawned, Wire, insert_requests, random_vectors, triple
+from serving import Connector, Served, Spawner, Wire, insert_requests, random_vectors, triple
 
 from atlasdb.service.lifetime import Lifetime
 from atlasdb_contract import codec
@@ -18,16 +17,13 @@ from atlasdb_contract.errors import ResourceExhausted, Unavailable
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 
-Spawn = Callable[..., Spawned]
-Connect = Callable[[str], Wire]
-
 
 def fetch_request() -> rpb.FetchRequest:
     return rpb.FetchRequest(collection="facts", rows=codec.vectors_to_proto(random_vectors(1)), k=1)
 
 
 def test_an_insert_in_hand_is_acked_although_the_encoder_is_still_loading(
-    tmp_path: Path, spawn: Spawn, connect: Connect
+    tmp_path: Path, spawn: Spawner, connect: Connector
 ) -> None:
     server = spawn(tmp_path, "--encoder-workers", "1")
     wire = connect(server.address)
@@ -47,7 +43,7 @@ def test_an_insert_in_hand_is_acked_although_the_encoder_is_still_loading(
     assert [entry.id for entry in again.knowledge.Get(kpb.GetRequest(collection="facts", ids=[1, 2])).entries] == [1, 2]
 
 
-def test_a_second_signal_stops_at_once(tmp_path: Path, spawn: Spawn, connect: Connect) -> None:
+def test_a_second_signal_stops_at_once(tmp_path: Path, spawn: Spawner, connect: Connector) -> None:
     server = spawn(tmp_path, "--encoder-workers", "1")
     wire = connect(server.address)
     wire.create(encoder="all-MiniLM-L6-v2", dimension=0)
@@ -65,7 +61,9 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, spawn: Spawn, connect: Co
     assert connect(spawn(tmp_path).address).knowledge.Count(kpb.CountRequest(collection="facts")).entries == 0
 
 
-def test_every_acked_triple_is_there_after_a_stop_under_load(tmp_path: Path, spawn: Spawn, connect: Connect) -> None:
+def test_every_acked_triple_is_there_after_a_stop_under_load(
+    tmp_path: Path, spawn: Spawner, connect: Connector
+) -> None:
     server = spawn(tmp_path)
     wire = connect(server.address)
     wire.create()

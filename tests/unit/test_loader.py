@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from atlasdb_client import Client, connect
 from atlasdb_client.loader import KEPT, load
 from atlasdb_client.progress import Silent

@@ -6,11 +6,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from atlasdb_client.readers import LINE_BYTES, BadLine, TripleFile, check
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
 from atlasdb_contract.types import Triple
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 ADA = Triple("Ada Lovelace", "profession", "mathematician")
 BOB = Triple("Bob", "born in", "Zürich")

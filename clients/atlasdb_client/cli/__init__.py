@@ -8,12 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from atlasdb_contract.errors import AtlasError, InvalidArgument
-
 from atlasdb_client.cli import extensions
-from atlasdb_client.cli.parser import build_parser
+from atlasdb_client.cli.parser import BUILT_IN, build_parser
+from atlasdb_contract.errors import AtlasError
 
-OK, FAILED, MISUSED = 0, 1, 2
+OK, FAILED = 0, 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +35,8 @@ def _run(arguments: list[str]) -> int:
     word = extensions.command_word(arguments)
     if word is not None and (extension := extensions.find(arguments[word])) is not None:
         return extension.run(arguments[word + 1 :])
-    args = build_parser(extensions.names() if word is None else ()).parse_args(arguments)
+    built_in = word is not None and arguments[word] in BUILT_IN
+    args = build_parser(() if built_in else extensions.names()).parse_args(arguments)
     module, _, function = args.run.partition(":")
     status: int = getattr(import_module(f"atlasdb_client.cli.{module}"), function)(args)
     sys.stdout.flush()
@@ -46,6 +46,3 @@ def _run(arguments: list[str]) -> int:
 def _fail(message: str) -> int:
     print(f"atlasdb: error: {' '.join(message.split())}", file=sys.stderr)
     return FAILED
-
-
-__all__ = ["FAILED", "MISUSED", "OK", "InvalidArgument", "build_parser", "main"]

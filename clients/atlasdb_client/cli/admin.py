@@ -5,11 +5,10 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from atlasdb_contract.types import Progress
-
 from atlasdb_client.cli import output
 from atlasdb_client.client import Client, connect
 from atlasdb_client.progress import opened
+from atlasdb_contract.types import Progress
 
 
 def build(args: Namespace) -> int:
@@ -72,8 +71,7 @@ def stats(args: Namespace) -> int:
             "server": f"atlasdb {found.server_version}, up for {output.duration(found.uptime_seconds)}",
             "memory": output.size(found.resident_bytes),
             "file": f"{output.size(found.file_bytes)}, format {found.format_version}",
-            "free in it": output.size(found.free_bytes),
-            "may grow to": output.size(found.map_bytes),
+            "room left": f"{output.size(found.free_bytes)} of {output.size(found.map_bytes)}",
             "texts encoded": f"{found.texts_encoded:,} in {output.duration(found.encoder_busy_seconds)}",
         }
     )

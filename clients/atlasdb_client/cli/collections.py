@@ -7,11 +7,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
-from atlasdb_contract.types import Collection, CollectionConfig
-
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
+from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
+from atlasdb_contract.types import Collection, CollectionConfig
 
 
 def listing(args: Namespace) -> int:

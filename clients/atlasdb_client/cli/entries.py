@@ -4,11 +4,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable
 
-from atlasdb_contract.errors import InvalidArgument, NotFound
-from atlasdb_contract.types import Entry
-
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
+from atlasdb_contract.errors import InvalidArgument, NotFound
+from atlasdb_contract.types import Entry
 
 
 def search(args: Namespace) -> int:

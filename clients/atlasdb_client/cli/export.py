@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from atlasdb_contract.errors import FailedPrecondition
-from atlasdb_contract.types import Entry, Triple
-
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
+from atlasdb_contract.errors import FailedPrecondition
+from atlasdb_contract.types import Entry, Triple
 
 HEADER = "head\trelation\ttail\tsource\n"
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from atlasdb_contract.errors import AtlasError, FailedPrecondition
-
 from atlasdb_client.cli.parser import BUILT_IN, GLOBAL_VALUES
+from atlasdb_contract.errors import AtlasError, FailedPrecondition
 
 GROUP = "atlasdb.commands"
 EXTRAS = {"serve": ("the server", "server")}

@@ -4,15 +4,14 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 
-from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import NO_ENCODER
-
 from atlasdb_client import loader
 from atlasdb_client.cli import output
 from atlasdb_client.cli.admin import build_shown
 from atlasdb_client.cli.collections import config_of
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
+from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.types import NO_ENCODER
 
 
 def load(args: Namespace) -> int:
@@ -37,7 +36,10 @@ def load(args: Namespace) -> int:
             "and the same command continues",
             file=sys.stderr,
         )
-    return 1 if report.interrupted else 0
+        return 1
+    if not report.acked:
+        raise InvalidArgument(f"nothing was loaded; the first of the bad lines is {report.problems[0]}")
+    return 0
 
 
 def _print(collection: str, entries: int, report: loader.LoadReport) -> None:
