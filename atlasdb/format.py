@@ -17,8 +17,8 @@ is little-endian. Each record begins with a CRC32C over its key and the rest of 
     index       space u8, 0x03, 0                      msgpack: the sweep in progress, see store/index.py
     postings    generation u32, node u32, segment u64  count u32, dimension u32, pad u32, ids u64[n], value ids u64[n],
                                                        scales f32[n], pad to 16, keys i8[n][D]
-    nodes       generation u32, level u8, node u32     scale f32, count u32, parent u32, links L u32, centroid i8[D],
-                                                       links u32[L]
+    nodes       generation u32, level u8, first u32    count u32, L u32, scales f32[n], entries u32[n], parents u32[n],
+                                                       links u32[n][L], centroids i8[n][D]
     tombstones  id u64                                 nothing
 """
 
@@ -52,13 +52,15 @@ U32s: TypeAlias = npt.NDArray[np.uint32]
 _U32 = struct.Struct("<I")
 _ID = struct.Struct(">Q")
 _FORMAT = struct.Struct("<8sII")
-_POSTING_KEY = struct.Struct(">IIQ")
+POSTING_KEY = struct.Struct(">IIQ")
+"""Key of a segment: generation, node, and 0 for the built posting, its first entry id for a delta."""
 NODE_KEY = struct.Struct(">IBI")
-"""Key of a node: generation, level, node."""
+"""Key of nodes: generation, level, the first node."""
 INDEX_KEY = struct.Struct(">BBQ")
 """Key in the index: space, kind, and a run's number, a leaf's first hash, or 0."""
 _ENTRY_HEAD = struct.Struct("<IB3xQQf")
 _POSTING_HEADER = struct.Struct("<IIII")
+_NODE_HEADER = struct.Struct("<II")
 
 
 class Flag(IntEnum):
@@ -111,7 +113,7 @@ def damaged(table: str, key: bytes, what: str = "fails its checksum") -> DataLos
 
 
 _SHOWN = {
-    "postings": (_POSTING_KEY, "generation {}, node {}, segment {}"),
+    "postings": (POSTING_KEY, "generation {}, node {}, segment {}"),
     "nodes": (NODE_KEY, "generation {}, level {}, node {}"),
     "index": (INDEX_KEY, "space {}, kind {}, {:#x}"),
 }
@@ -172,24 +174,6 @@ def id_keys(numbers: Ids) -> list[bytes]:
 def ids_of(keys: Sequence[Buffer]) -> Ids:
     """The numbers in `id_key` keys: u64 (n,)."""
     return np.frombuffer(b"".join(keys), ">u8").astype(np.uint64)
-
-
-def posting_key(generation: int, node: int, segment: int) -> bytes:
-    """Segment 0 is the built posting; another is a delta, named by its first entry id."""
-    return _POSTING_KEY.pack(generation, node, segment)
-
-
-class PostingKey(NamedTuple):
-    """The parts of a posting's key."""
-
-    generation: int
-    node: int
-    segment: int
-
-
-def open_posting_key(key: Buffer) -> PostingKey:
-    """The parts of a posting's key."""
-    return PostingKey(*_POSTING_KEY.unpack(key))
 
 
 # ---- entries and values --------------------------------------------------------------------------------------------
@@ -353,22 +337,28 @@ def posting_count(record: Buffer) -> int:
     return int(_POSTING_HEADER.unpack_from(record)[1])
 
 
-def open_posting(key: Buffer, record: Buffer) -> tuple[Ids, Ids, Vectors]:
-    """Ids, value ids and keys of a segment: views of the record, checked."""
-    check("postings", key, record)
-    _, count, dimension, _ = _POSTING_HEADER.unpack_from(record)
-    offset = _keys_offset(count)
-    if len(record) != offset + count * dimension:
-        raise damaged("postings", bytes(key), "is cut short")
-    ids = np.frombuffer(record, "<u8", count, 16)
-    value_ids = np.frombuffer(record, "<u8", count, 16 + 8 * count)
-    scales = np.frombuffer(record, "<f4", count, 16 + 16 * count)
-    keys = np.frombuffer(record, np.int8, count * dimension, offset).reshape(count, dimension)
-    return ids, value_ids, Vectors(keys, scales)
+def open_postings(records: Sequence[tuple[Buffer, Buffer]]) -> tuple[Ids, Ids, Vectors]:
+    """Ids, value ids and keys of one segment, as views of its record, or of more, copied together; checked."""
+    parts: tuple[list[Buffer], list[Buffer], list[Buffer], list[Buffer]] = ([], [], [], [])
+    ids, value_ids, scales, keys = parts
+    for key, record in records:
+        check("postings", key, record)
+        _, count, dimension, _ = _POSTING_HEADER.unpack_from(record)
+        start, end = 16 + 8 * count, _keys_offset(count)
+        if len(record) != end + count * dimension:
+            raise damaged("postings", bytes(key), "is cut short")
+        ids.append(record[16:start])
+        value_ids.append(record[start : start + 8 * count])
+        scales.append(record[start + 8 * count : start + 12 * count])
+        keys.append(record[end:])
+    buffers = [part[0] if len(part) == 1 else b"".join(part) for part in parts]
+    matrix = np.frombuffer(buffers[3], np.int8).reshape(-1, dimension)
+    vectors = Vectors(matrix, np.frombuffer(buffers[2], "<f4"))
+    return np.frombuffer(buffers[0], "<u8"), np.frombuffer(buffers[1], "<u8"), vectors
 
 
 class NodeColumns(NamedTuple):
-    """N nodes' records: vectors (N, D), entries below and parents u32 (N,), links u32 (N, L)."""
+    """N nodes of one level: vectors (N, D), entries below and parents u32 (N,), links u32 (N, L)."""
 
     vectors: Vectors
     entries: U32s
@@ -376,25 +366,24 @@ class NodeColumns(NamedTuple):
     links: U32s
 
 
-def node_records(keys: Sequence[bytes], nodes: NodeColumns) -> list[tuple[bytes, bytes]]:
-    """(key, record) of each node."""
-    packed = np.zeros(len(keys), _node_layout(nodes.vectors.dimension, nodes.links.shape[1]))
-    packed["scale"], packed["vector"] = nodes.vectors.scales, nodes.vectors.data
-    packed["entries"], packed["parent"], packed["links"] = nodes.entries, nodes.parents, nodes.links
-    packed["count"] = nodes.links.shape[1]
-    return [(key, seal(key, row.tobytes()[CRC_BYTES:])) for key, row in zip(keys, packed, strict=True)]
+def seal_nodes(key: bytes, nodes: NodeColumns) -> bytes:
+    """One record of nodes."""
+    head = _NODE_HEADER.pack(len(nodes.entries), nodes.links.shape[1])
+    columns = (nodes.vectors.scales.astype("<f4"), *(column.astype("<u4") for column in nodes[1:]))
+    return seal(key, b"".join([head, *(column.tobytes() for column in columns), nodes.vectors.data.tobytes()]))
 
 
-def open_nodes(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> NodeColumns:
-    """One or more nodes of one level, checked and copied."""
-    for key, record in records:
-        check("nodes", key, record)
-    links: int = _U32.unpack_from(records[0][1], 16)[0]
-    packed = np.frombuffer(b"".join([record for _, record in records]), _node_layout(dimension, links))
-    vectors = Vectors(np.ascontiguousarray(packed["vector"]), packed["scale"].astype(np.float32))
-    return NodeColumns(vectors, packed["entries"].copy(), packed["parent"].copy(), packed["links"].copy())
-
-
-def _node_layout(dimension: int, links: int) -> np.dtype[Any]:
-    head: list[Any] = [("crc", "<u4"), ("scale", "<f4"), ("entries", "<u4"), ("parent", "<u4"), ("count", "<u4")]
-    return np.dtype([*head, ("vector", "i1", (dimension,)), ("links", "<u4", (links,))])
+def open_nodes(dimension: int, key: Buffer, record: Buffer) -> NodeColumns:
+    """A record of nodes, checked: views of it."""
+    check("nodes", key, record)
+    count, links = _NODE_HEADER.unpack_from(record, CRC_BYTES)
+    start = CRC_BYTES + _NODE_HEADER.size
+    if len(record) != start + count * (12 + 4 * links + dimension):
+        raise damaged("nodes", bytes(key), "is cut short")
+    scales = np.frombuffer(record, "<f4", count, start)
+    numbers = np.frombuffer(record, "<u4", count * (2 + links), start + 4 * count)
+    vectors = np.frombuffer(record, np.int8, count * dimension, len(record) - count * dimension)
+    entries, parents, linked = np.split(numbers, (count, 2 * count))
+    return NodeColumns(
+        Vectors(vectors.reshape(count, dimension), scales), entries, parents, linked.reshape(count, links)
+    )

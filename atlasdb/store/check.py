@@ -140,13 +140,13 @@ class _Check:
 
     def _read_postings(self) -> Iterator[int]:
         view = self._view
-        for parts, record in postings.segments(view.txn, view.tables, view.record.generation):
+        for segment in postings.of_generation(view.txn, view.tables, view.record.generation):
             try:
-                ids, value_ids, keys = fmt.open_posting(fmt.posting_key(*parts), record)
+                ids, value_ids, keys = fmt.open_postings([segment])
             except DataLoss as error:
                 self._damage.append(str(error))
                 continue
-            nodes = np.full(len(ids), parts.node, np.uint64)
+            nodes = np.full(len(ids), fmt.POSTING_KEY.unpack(segment[0])[1], np.uint64)
             self._slots.add(ids=ids, value_ids=value_ids, keys=_fingerprints(keys), nodes=nodes)
             yield len(ids)
 

@@ -23,8 +23,14 @@ from atlasdb_contract.types import Ids, Vectors
 
 DELTA_ENTRIES = 64
 """A delta below this is extended in place by the next commit."""
+LARGE_BYTES = 1 << 16
+"""A segment from this size on is lent to a fetch; below, a copy costs less than looking at it by itself."""
+TOGETHER_BYTES = 1 << 20
+"""So much is copied together."""
 SEGMENT_ENTRIES = 1024
 """Most entries in one segment: at D = 384 some 400 KiB."""
+
+Record = tuple[bytes, memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +72,42 @@ def by_node(placed: Placed) -> Iterator[tuple[int, Placed]]:
         yield int(ordered.nodes[start]), ordered.take(slice(start, stop))
 
 
-def read(txn: Txn, tables: Tables, generation: Generation, nodes: Iterable[int]) -> list[PostingView]:
-    """All segments of these nodes, where they lie."""
-    views: list[PostingView] = []
+def of_nodes(txn: Txn, tables: Tables, generation: Generation, nodes: Iterable[int]) -> Iterator[Record]:
+    """(key, record) of all segments of these nodes, where they lie; unchecked."""
     with txn.cursor(tables.postings) as cursor:
         for node in nodes:
-            prefix = fmt.posting_key(generation, node, 0)[:8]
+            prefix = fmt.POSTING_KEY.pack(generation, node, 0)[:8]
             more = cursor.set_range(prefix)
             while more and (key := bytes(cursor.key())).startswith(prefix):
-                views.append(PostingView(*fmt.open_posting(key, cursor.value())))
+                yield key, cursor.value()
                 more = cursor.next()
-    return views
 
 
-def segments(
-    txn: Txn, tables: Tables, generation: Generation, start: tuple[int, int] = (0, 0)
-) -> Iterator[tuple[fmt.PostingKey, memoryview]]:
-    """Every segment of a generation from (node, segment) on: its key's parts, its record unchecked."""
+def of_generation(txn: Txn, tables: Tables, generation: Generation) -> Iterator[Record]:
+    """(key, record) of every segment, where it lies; unchecked."""
+    prefix = fmt.POSTING_KEY.pack(generation, 0, 0)[:4]
     with txn.cursor(tables.postings) as cursor:
-        more = cursor.set_range(fmt.posting_key(generation, *start))
-        while more and (key := fmt.open_posting_key(cursor.key())).generation == generation:
+        more = cursor.set_range(prefix)
+        while more and (key := bytes(cursor.key())).startswith(prefix):
             yield key, cursor.value()
             more = cursor.next()
+
+
+def views(segments: Iterable[Record]) -> Iterator[PostingView]:
+    """Segments opened and checked: large ones where they lie, small ones copied together."""
+    small: list[Record] = []
+    size = 0
+    for segment in segments:
+        if len(segment[1]) >= LARGE_BYTES:
+            yield PostingView(*fmt.open_postings([segment]))
+            continue
+        small.append(segment)
+        size += len(segment[1])
+        if size >= TOGETHER_BYTES:
+            yield PostingView(*fmt.open_postings(small))
+            small, size = [], 0
+    if small:
+        yield PostingView(*fmt.open_postings(small))
 
 
 def write_built(txn: Txn, tables: Tables, generation: Generation, placed: Placed) -> None:
@@ -100,36 +120,33 @@ def append(txn: Txn, tables: Tables, generation: Generation, placed: Placed) -> 
     """Add entries to the deltas of their nodes. Their ids are above all that the nodes' deltas hold."""
     for node, entries in by_node(placed):
         last = _last_delta(txn, tables, generation, node)
-        if last is not None and len(last[1]) + len(entries) <= DELTA_ENTRIES:
-            entries = Placed.joined([last[1], entries])
+        if last is not None and len(last) + len(entries) <= DELTA_ENTRIES:
+            entries = Placed.joined([last, entries])
         _write(txn, tables, generation, node, entries, first_segment=int(entries.ids[0]))
 
 
 def _write(txn: Txn, tables: Tables, generation: Generation, node: int, entries: Placed, first_segment: int) -> None:
     for start in range(0, len(entries), SEGMENT_ENTRIES):
         part = entries.take(slice(start, start + SEGMENT_ENTRIES)) if len(entries) > SEGMENT_ENTRIES else entries
-        key = fmt.posting_key(generation, node, int(part.ids[0]) if start else first_segment)
+        key = fmt.POSTING_KEY.pack(generation, node, int(part.ids[0]) if start else first_segment)
         txn.put(key, fmt.seal_posting(key, part.ids, part.value_ids, part.keys), db=tables.postings)
 
 
-def _last_delta(txn: Txn, tables: Tables, generation: Generation, node: int) -> tuple[int, Placed] | None:
+def _last_delta(txn: Txn, tables: Tables, generation: Generation, node: int) -> Placed | None:
     """The node's last segment, copied, if it is a sound delta below DELTA_ENTRIES."""
     with txn.cursor(tables.postings) as cursor:
-        if not (cursor.prev() if cursor.set_range(fmt.posting_key(generation, node + 1, 0)) else cursor.last()):
+        if not (cursor.prev() if cursor.set_range(fmt.POSTING_KEY.pack(generation, node + 1, 0)) else cursor.last()):
             return None
-        key = bytes(cursor.key())
-        parts = fmt.open_posting_key(key)
-        if (parts.generation, parts.node) != (generation, node) or parts.segment == 0:
-            return None
-        if fmt.posting_count(cursor.value()) >= DELTA_ENTRIES:
+        key, record = bytes(cursor.key()), cursor.value()
+        *where, segment = fmt.POSTING_KEY.unpack(key)
+        if where != [generation, node] or segment == 0 or fmt.posting_count(record) >= DELTA_ENTRIES:
             return None
         try:
-            ids, value_ids, keys = fmt.open_posting(key, cursor.value())
+            ids, value_ids, keys = fmt.open_postings([(key, record)])
         except DataLoss:
             return None
-        nodes = np.full(len(ids), node, np.uint32)
         copied = Vectors(keys.data.copy(), keys.scales.copy())
-        return parts.segment, Placed(nodes, ids.copy(), value_ids.copy(), copied)
+        return Placed(np.full(len(ids), node, np.uint32), ids.copy(), value_ids.copy(), copied)
 
 
 def clear(txn: Txn, tables: Tables, keep: Generation, limit: int) -> int:

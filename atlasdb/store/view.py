@@ -105,13 +105,12 @@ class View:
         return entries.values(self.txn, self.tables.values, self.record.dimension, ids)
 
     def postings(self, wanted: Iterable[int]) -> list[PostingView]:
-        """All segments of these INTER nodes, where they lie."""
-        return postings.read(self.txn, self.tables, self.record.generation, wanted)
+        """All segments of these INTER nodes."""
+        return list(postings.views(postings.of_nodes(self.txn, self.tables, self.record.generation, wanted)))
 
     def all_postings(self) -> Iterator[PostingView]:
-        """Every segment of the tree, where it lies."""
-        for parts, record in postings.segments(self.txn, self.tables, self.record.generation):
-            yield PostingView(*fmt.open_posting(fmt.posting_key(*parts), record))
+        """Every segment of the tree."""
+        return postings.views(postings.of_generation(self.txn, self.tables, self.record.generation))
 
     def pages(self, table: str) -> int:
         """LMDB pages of one of the collection's tables."""

@@ -25,7 +25,6 @@ POSTING_ENTRIES = 16
 GUIDE_ENTRIES = 32
 """A head of more than twice as many entries gets several guides."""
 REFINE = 2
-HALF = True
 
 
 def plan(
@@ -49,12 +48,11 @@ def plan(
     tick = _ticks(progress, "clusters", count * (5 + REFINE))
     roots = kmeans.fit_grouped(load, count, round(count**ROOT_POWER), seed, REFINE, tick)
     links = listing.links(load, count, roots, tick)
-    if metric is not None and HALF:
-        B = metric.whitener
-        guides = quantise(guides.floats() @ B)
-        cc = roots.centroids @ B
-        return _assemble(guides, cc, links, order, starts)
-    return _assemble(guides, roots.centroids, links, order, starts)
+    seen = Vectors(guides.data, guides.scales)
+    for chunk in kmeans.chunks(np.arange(count)):
+        piece = quantise(metric.dual(guides.take(chunk).floats()))
+        seen.data[chunk], seen.scales[chunk] = piece.data, piece.scales
+    return _assemble(seen, quantise(metric.dual(roots.centroids)), links, order, starts)
 
 
 def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) -> kmeans.Tick:
@@ -112,7 +110,7 @@ def _centroids(keys: Vectors, order: Positions, starts: Positions, metric: Metri
     return Vectors(data, scales)
 
 
-def _assemble(guides: Vectors, roots: Floats, links: U32s, order: Positions, starts: Positions) -> TreePlan:
+def _assemble(guides: Vectors, roots: Vectors, links: U32s, order: Positions, starts: Positions) -> TreePlan:
     """Number the guides by ROOT and INTER node, and count."""
     rank = np.lexsort(links.T[::-1])
     sizes = np.diff(starts)
@@ -127,7 +125,7 @@ def _assemble(guides: Vectors, roots: Floats, links: U32s, order: Positions, sta
     nobody, nothing = np.zeros(len(roots), np.uint32), np.zeros((0, 0), np.uint32)
     ordered = Nodes(guides.take(rank), sizes[rank].astype(np.uint32), node.astype(np.uint32), links[rank])
     return TreePlan(
-        Nodes(quantise(roots), below, nobody, nothing.reshape(len(roots), 0)),
+        Nodes(roots, below, nobody, nothing.reshape(len(roots), 0)),
         Nodes(_means(ordered, len(counts)), counts, parents, nothing.reshape(len(counts), 0)),
         ordered,
         node_of,

@@ -18,8 +18,9 @@ Tick = Callable[[int], None]
 """Told how many vectors a step has dealt with; may raise to stop it."""
 CHUNK = 8192
 """Vectors in one matrix product."""
-REACH = 6
-"""Groups whose centroids a vector is compared with."""
+REACH = 8192
+"""Centroids that a vector is compared with, about: those of the nearest groups. Fewer cost recall: names have no tidy
+clusters, and with 600 of 4,200 the guides' links lost four points of recall@16."""
 
 
 def ignore(done: int) -> None:
@@ -87,9 +88,11 @@ class Grouped:
 
     def near(self, group: int) -> npt.NDArray[np.int64]:
         """The centroids of the group and of those nearest to it."""
+        reach = max(1, round(REACH / max(len(self.centroids), 1) * len(self.tops)))
+        if reach >= len(self.tops):
+            return np.arange(len(self.centroids))
         likeness = self.tops @ self.tops[group]
         likeness[group] = np.inf
-        reach = min(REACH, len(self.tops))
         groups = np.sort(np.argpartition(-likeness, reach - 1)[:reach])
         return np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
 

@@ -3,7 +3,8 @@
 The keys of one head differ by their relations, and all heads differ by the same ones. A row points at one head and one
 relation; to find the head, what the relations add is noise. So a node holds A (c - mu), where c is the mean of its keys,
 mu that of all keys, and A = (W + ridge)^(-1/4), W the scatter of keys around their head's mean. A row is compared
-with it as it is: r . A (c - mu). Postings are compared plainly: the metric only guides.
+with it as it is: r . A (c - mu). Postings are compared plainly: the metric only guides. Clusters are made of
+B (c - mu), with B = A^(1/2): there the same product is a plain one, (B r) . (B (c - mu)).
 """
 
 from dataclasses import dataclass
@@ -15,27 +16,31 @@ from atlasdb_contract.types import Floats, Vectors
 
 SAMPLE = 100_000
 """Entries that the metric is measured on."""
-RIDGE = 0.05
+RIDGE = 0.3
 """Added to the scatter, in parts of its mean over dimensions."""
-POWER = 0.25
+POWER = 0.125
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`mean` float32 (D,), `whitener` float32 (D, D), symmetric."""
+    """`mean` float32 (D,), `whitener` B float32 (D, D), symmetric."""
 
     mean: Floats
     whitener: Floats
 
+    def dual(self, vectors: Floats) -> Floats:
+        """What a row's product is to be taken with: B y of each of N vectors y = B (x - mu). float32 (N, D)."""
+        return vectors @ self.whitener
+
     def apply(self, vectors: Floats) -> Floats:
-        """A (x - mu) of each of N vectors: float32 (N, D)."""
+        """B (x - mu) of each of N vectors: float32 (N, D)."""
         return (vectors - self.mean) @ self.whitener
 
 
 def measure(keys: Vectors, order: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], seed: int) -> Metric:
     """The metric of keys whose heads are the ranges order[starts[h]:starts[h + 1]], from a sample of whole heads.
 
-    A is the identity where too few keys share a head for D dimensions.
+    B is the identity where too few keys share a head for D dimensions.
     """
     sizes = np.diff(starts)
     heads = np.random.default_rng(seed).permutation(len(sizes))

@@ -14,6 +14,7 @@ from serving import Connector, Served, Spawner, Wire, insert_requests, random_ve
 from atlasdb.service.lifetime import Lifetime
 from atlasdb_contract import codec
 from atlasdb_contract.errors import ResourceExhausted, Unavailable
+from atlasdb_contract.v1 import admin_pb2 as apb
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 
@@ -129,6 +130,19 @@ def test_fetching_streams_end_unavailable_between_two_blocks(wire: Wire, served:
     for thread in threads:
         thread.join()
     assert ended == [grpc.StatusCode.UNAVAILABLE] * 3
+
+
+def test_a_stop_ends_a_build_and_the_old_tree_stays(wire: Wire, served: Served) -> None:
+    wire.create()
+    wire.fill(20_000)
+    build = wire.admin.Build(apb.BuildRequest(collection="facts"))
+    next(build)
+    assert served.server.stop()
+    with pytest.raises(grpc.RpcError) as error:
+        list(build)
+    assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+    [collection] = served.database.list_collections()
+    assert (collection.entries, collection.generation) == (20_000, 0)
 
 
 def test_health_tells_its_watchers_of_a_stop(wire: Wire, served: Served) -> None:

@@ -168,5 +168,5 @@ def test_deltas_grow_in_few_segments(database: Database, load: Load) -> None:
     for number in range(200):
         load(facts(1, start=number))
     with database._engine.store.view("facts") as view:
-        segments = list(postings.segments(view.txn, view.tables, view.record.generation))
+        segments = list(postings.of_generation(view.txn, view.tables, view.record.generation))
     assert len(segments) == -(-200 // postings.DELTA_ENTRIES)

@@ -15,7 +15,7 @@ TEXTS = [fmt.entry_text("h", "r", "t", "s", {"k": "v"}), fmt.entry_text("a", "b"
 
 def golden() -> dict[str, tuple[bytes, bytes]]:
     """One (key, record) of each kind."""
-    key = fmt.posting_key(1, 2, 3)
+    key = fmt.POSTING_KEY.pack(1, 2, 3)
     node_key = fmt.NODE_KEY.pack(1, fmt.Level.INTER, 9)
     column = np.array([10], np.uint32)
     node = fmt.NodeColumns(KEYS.take([0]), column, column - np.uint32(6), np.array([[6, 8]], np.uint32))
@@ -26,7 +26,7 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
         "value": next(fmt.value_records(IDS, [b"0123456789abcdef", b"x" * 16], KEYS)),
         "pairs": (pairs_key, fmt.seal_pairs(pairs_key, IDS, IDS * np.uint64(5))),
         "posting": (key, fmt.seal_posting(key, IDS, IDS * np.uint64(2), KEYS)),
-        "node": fmt.node_records([node_key], node)[0],
+        "node": (node_key, fmt.seal_nodes(node_key, node)),
         "tombstone": (fmt.id_key(7), fmt.seal(fmt.id_key(7), b"")),
     }
 
@@ -37,7 +37,7 @@ GOLDEN = {
         "d353c3cf 02000000 0e000000 00000000 15000000 00000000 0000003f 01fe7f95 a168a172 a174a173 81a16ba1 76",
     ),
     "format": ("666f726d 6174", "966fcbfa 41544c41 53444200 01000000 00000000"),
-    "node": ("00000001 01000000 09", "fcf9d8f5 0000003f 0a000000 04000000 02000000 01fe7f06 00000008 000000"),
+    "node": ("00000001 01000000 09", "a183080f 01000000 02000000 0000003f 0a000000 04000000 06000000 08000000 01fe7f"),
     "pairs": (
         "01020000 000000ab cdef",
         "ba539052 02000000 07000000 00000000 02010000 00000000 23000000 00000000 0a050000 00000000",
@@ -74,10 +74,10 @@ def test_entries_come_back_one_by_one_and_as_columns() -> None:
 def test_a_postings_matrix_begins_at_a_multiple_of_16(count: int) -> None:
     keys = Vectors(np.arange(3 * count, dtype=np.int8).reshape(count, 3), np.ones(count, np.float32))
     ids = np.arange(count, dtype=np.uint64)
-    key = fmt.posting_key(1, 0, 0)
+    key = fmt.POSTING_KEY.pack(1, 0, 0)
     record = fmt.seal_posting(key, ids, ids + np.uint64(1), keys)
     assert (len(record) - keys.data.size) % 16 == 0
-    got_ids, value_ids, got = fmt.open_posting(key, record)
+    got_ids, value_ids, got = fmt.open_postings([(key, record)])
     np.testing.assert_array_equal(got_ids, ids)
     np.testing.assert_array_equal(value_ids, ids + np.uint64(1))
     np.testing.assert_array_equal(got.data, keys.data)
@@ -104,7 +104,7 @@ def test_a_record_under_another_key_or_cut_short_is_found() -> None:
 
 def test_damage_names_the_table_and_the_key() -> None:
     assert "table postings fails its checksum: key generation 1, node 2, segment 3" in str(
-        fmt.damaged("postings", fmt.posting_key(1, 2, 3))
+        fmt.damaged("postings", fmt.POSTING_KEY.pack(1, 2, 3))
     )
     assert "key generation 1, level 1, node 9;" in str(fmt.damaged("nodes", fmt.NODE_KEY.pack(1, 1, 9)))
     assert "key space 1, kind 2, 0xff;" in str(fmt.damaged("index", fmt.INDEX_KEY.pack(1, 2, 255)))

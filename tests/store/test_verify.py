@@ -92,7 +92,7 @@ def test_a_missing_record_is_told(broken: Callable[..., Database], table: str, t
 def test_a_slot_that_differs_from_its_entry_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
         key = cursor.key()
-        ids, value_ids, keys = fmt.open_posting(key, cursor.value())
+        ids, value_ids, keys = fmt.open_postings([(key, cursor.value())])
         moved = np.roll(value_ids, 1) if len(set(value_ids.tolist())) > 1 else value_ids + np.uint64(1)
         cursor.put(key, fmt.seal_posting(key, ids, moved, keys))
 
@@ -103,7 +103,7 @@ def test_an_unsound_tree_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
         assert cursor.last()
         key = cursor.key()
-        node = fmt.open_nodes(16, [cursor.item()])
-        cursor.put(*fmt.node_records([key], node._replace(parents=node.parents + np.uint32(60_000)))[0])
+        nodes = fmt.open_nodes(16, key, cursor.value())
+        cursor.put(key, fmt.seal_nodes(key, nodes._replace(parents=nodes.parents + np.uint32(60_000))))
 
     assert damage(broken("nodes", change)) != []

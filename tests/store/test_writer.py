@@ -71,7 +71,7 @@ def test_a_cancelled_job_is_not_run(database: Database) -> None:
 def test_a_full_map_refuses_inserts_while_reads_and_deletes_go_on(stores: Stores) -> None:
     database = stores.open(map_bytes=2 << 20)
     database.create_collection("facts", BARE)
-    acks = [database.insert("facts", facts(500, start), *vectors(facts(500, start))) for start in range(0, 20_000, 500)]
+    acks = [database.insert("facts", facts(500, start), *vectors(facts(500, start))) for start in range(0, 8_000, 500)]
     stored = sum(ack.result().created for ack in acks if not ack.exception())
     with pytest.raises(ResourceExhausted, match="map is full"):
         acks[-1].result()
@@ -86,7 +86,7 @@ def test_what_does_not_fit_together_is_tried_one_by_one(stores: Stores) -> None:
     database.create_collection("facts", BARE)
     database.insert("facts", facts(100), *vectors(facts(100))).result()
     release = hold(database)
-    large = database.insert("facts", facts(20_000), *vectors(facts(20_000)))
+    large = database.insert("facts", facts(8_000), *vectors(facts(8_000)))
     small = database.insert("facts", facts(101), *vectors(facts(101)))
     release()
     with pytest.raises(ResourceExhausted):
