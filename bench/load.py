@@ -1,11 +1,10 @@
 """Loading text through gRPC beside the encoder alone, in one run.
 
-    python bench/load.py [--triples N] [--encoder-share N] [--json]
+    python bench/load.py [--triples N] [--encoder-share N] [--data DIR] [--json]
 
 The encoder's own rate is measured on every S-th distinct text that the load will need, by the same pool of workers with
 no server about; half of them before the load and half after it, since a machine's speed drifts. Then `atlasdb load`'s
-own code loads the triples into a fresh server, which must count them right, once more (nothing new may come of that),
-and `stats` must agree.
+own code loads the triples into a fresh server, and once more (nothing new may come of that), and `stats` must agree.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from store import graph_file, served, show
 from atlasdb.ingest.encoder import Encoder
 from atlasdb.ingest.phrases import Phrasing
 from atlasdb_client.loader import load
-from atlasdb_client.progress import Silent
+from atlasdb_client.progress import Silent, opened
 from atlasdb_client.readers import TripleFile
 from atlasdb_contract.types import Triple
 
@@ -48,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--triples", type=int, default=20_000, help="how many to load (default 20,000)")
     parser.add_argument("--encoder-share", type=int, default=5, help="encode every N-th text alone (default 5)")
+    parser.add_argument("--data", type=Path, help="keep the store here, for bench/recall.py")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     from tempfile import TemporaryDirectory
@@ -59,14 +59,15 @@ def main() -> None:
         texts = {phrasing.key_text(h, r) for h, r, _ in facts} | {phrasing.value_text(t) for _, _, t in facts}
         sample = sorted(texts)[:: args.encoder_share]
         before = encoder_rate(sample[::2])
-        with served() as client:
+        with served(args.data) as client:
             client.create_collection("warm")
             client.encode("warm", ["a text that wakes the workers"])
+            name = f"facts-{args.triples}"
             begun = time.perf_counter()
-            report = load(client, [path], "graph", progress=Silent())
+            report = load(client, [path], name, progress=opened())
             seconds = time.perf_counter() - begun
-            again = load(client, [path], "graph", progress=Silent())
-            count = client.stats("graph").collections[0].entries
+            again = load(client, [path], name, progress=Silent())
+            count = client.stats(name).collections[0].entries
         after = encoder_rate(sample[1::2])
     distinct = len({tuple(fact) for fact in facts})
     if (report.created, again.created, count) != (distinct, 0, distinct):

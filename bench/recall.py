@@ -2,11 +2,11 @@
 
     python bench/recall.py [--sizes 3000,30000,300000] [--questions N] [--data DIR] [--json]
 
-For each size: that many triples of FB13 (whole heads first come first) in a collection of their own with a tree; rows
-of the last question token at each KB layer of the shipped reader, for questions on heads that it never saw in
-training; then the same Fetch with `exact` and without. "recall" is the share of exact's k entries that the pruned Block
-has, "mass" the share of their softmax probability, "gold" how often an entry that says what was asked is in the Block.
-`--data` keeps the store for another run: loading 300,000 takes the encoder's time.
+For each size: that many triples of FB13 (head by head, or `facts-SIZE` as bench/load.py left it in DIR) in a collection
+of their own with a tree; rows of the last question token at each KB layer of the shipped reader, for questions on heads
+that it never saw in training; then the same Fetch with `exact` and without. "recall" is the share of exact's k entries
+that the pruned Block has, "mass" the share of their softmax probability, "gold" how often an entry that says what was
+asked is in the Block.
 """
 
 import argparse
@@ -93,16 +93,16 @@ def fill(client: Client, name: str, facts: list[Triple]) -> None:
     if client.count(name) < len({f.identity for f in facts}):
         for _ in client.insert(name, facts):
             pass
+    if not client.stats(name).collections[0].generation:
         built(client, name)
 
 
-def chosen_facts(facts: list[Triple], size: int) -> list[Triple]:
-    """`size` triples by whole heads, a tenth of the heads being those held out from training."""
+def whole_heads(facts: list[Triple], size: int) -> list[Triple]:
+    """`size` triples, head by head."""
     by_head: dict[str, list[Triple]] = defaultdict(list)
     for fact in facts:
         by_head[fact.head].append(fact)
-    chosen = [fact for group in by_head.values() for fact in group]
-    return chosen[:size]
+    return [fact for group in by_head.values() for fact in group][:size]
 
 
 def main() -> None:
@@ -120,7 +120,7 @@ def main() -> None:
     with served(args.data) as client:
         for size in map(int, args.sizes.split(",")):
             name = f"facts-{size}"
-            fill(client, name, chosen_facts(facts, size))
+            fill(client, name, whole_heads(facts, size))
             entries = list(client.scan(name, texts=True))
             heads = sorted({entry.triple.head for entry in entries})
             unseen = {head for head, apart in zip(heads, held_out(heads, 0.1), strict=True) if apart}
