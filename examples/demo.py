@@ -14,9 +14,9 @@ QUESTIONS = (
     "What is the capital of Norway?",
     "where was Marie Curie born?",
     "what did Alan Turing do for a living?",
-    "which money is used in Japan?",
-    "On which continent is Kenya?",
-    "what was the nationality of Frida Kahlo?",
+    "what was the nationality of Hans Christian Andersen?",
+    "who was married to Frida Kahlo?",
+    "What did John Keats die of?",
 )
 STRANGER = "Ilsabe Quandtner"
 STRANGER_FACTS = (

@@ -62,6 +62,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--collection", metavar="NAME", required=True, help="whose facts to ask for")
     parser.add_argument("-n", type=int, default=500, help="questions (default 500)")
     parser.add_argument("--seed", type=int, default=0, help="draws and words the questions")
+    parser.add_argument("--questions", metavar="FILE.jsonl", type=Path, help="ask these instead of composed ones")
     parser.add_argument("--no-full", action="store_true", help="leave out full attention, which needs all in memory")
     parser.set_defaults(run=run_evaluate)
 
@@ -119,7 +120,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     """`atlas-llm evaluate`."""
     from atlasdb_client.client import connect
     from atlasdb_client.progress import opened
-    from llm_runtime.evaluate import Score, evaluate, questions_of, whole_store
+    from llm_runtime.evaluate import Score, evaluate, questions_in, questions_of, whole_store
     from llm_runtime.reader import DEFAULT_MODEL, Asking, Reader
     from llm_runtime.source import StoreSource
 
@@ -128,7 +129,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
         reader = Reader.load(args.model or DEFAULT_MODEL, args.device)
         reader.check(client, args.collection)
         whole, entries = whole_store(client, args.collection, reader)
-        questions = questions_of(entries.values(), args.n, args.seed)
+        questions = (
+            questions_in(args.questions) if args.questions else questions_of(entries.values(), args.n, args.seed)
+        )
         asking = Asking(k=args.k, policy=args.policy, exact=args.exact)
 
         def progress(name: str) -> Callable[[int, int], None]:

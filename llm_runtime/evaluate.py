@@ -4,9 +4,11 @@ A question counts as right when the answer is one of the tails that the graph gi
 relation, letter case apart; ACC@n, when one of the first n entries of a KB layer says what was asked.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 
 from atlasdb_client.client import Client
 from atlasdb_contract.codec import entries_to_vectors
-from atlasdb_contract.errors import FailedPrecondition
+from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
 from atlasdb_contract.ids import EntryId
 from atlasdb_contract.types import Entry
 from llm_runtime.reader import Asking, Reader
@@ -68,6 +70,24 @@ def questions_of(entries: Iterable[Entry], count: int, seed: int) -> list[Questi
         Question(composed(phrases[head, relation], head.replace("_", " "), random), head, relation, frozenset(found))
         for (head, relation), found in ((key, tails[key]) for key in chosen)
     ]
+
+
+def questions_in(path: Path) -> list[Question]:
+    """Questions of a JSON-lines file: objects with question, head, relation and answers. NotFound, InvalidArgument."""
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}")
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            raw = json.loads(line)
+            found.append(Question(raw["question"], raw["head"], raw["relation"], frozenset(raw["answers"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidArgument(
+                f"{path} line {number} is no question: an object with question, head, relation, answers is needed"
+            ) from error
+    if not found:
+        raise InvalidArgument(f"{path} holds no questions")
+    return found
 
 
 def whole_store(client: Client, collection: str, reader: Reader) -> tuple[WholeStore, dict[EntryId, Entry]]:

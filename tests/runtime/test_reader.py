@@ -12,18 +12,15 @@ from llm_runtime.evaluate import evaluate, questions_of, whole_store
 from llm_runtime.reader import Asking, Reader
 from llm_runtime.source import StoreSource
 
-QUESTIONS = [
-    "What is the capital of Norway?",
-    "which money is used in Japan?",
-    "on which continent is Kenya?",
-]
-ANSWERS = ["Oslo", "Japanese yen", "Africa"]
+QUESTIONS = ["What is the capital of Norway?", "where did Isaac Newton die?", "where was Albert Einstein born?"]
+HEADS = ["Norway", "Isaac Newton", "Albert Einstein"]
+ANSWERS = ["Oslo", "Kensington", "Ulm"]
 
 
 def test_answers_come_with_the_triples_they_rest_on(client: Client, graph: str, reader: Reader) -> None:
     answers = reader.ask(client, graph, QUESTIONS)
     heads = [answer.evidence[0].triple.head for answer in answers]
-    assert heads == ["Norway", "Japan", "Kenya"]
+    assert heads == HEADS
     for answer in answers:
         assert answer.evidence[0].weight == max(item.weight for item in answer.evidence)
         assert set(answer.evidence[0].layers) == set(reader.adapter.config.layers)
