@@ -1,4 +1,4 @@
-"""`make bench`: every bench of this folder in turn; `--json` collects their JSON in one object."""
+"""`make bench`: the benches of this folder that need no file, in turn; `--json` collects their JSON in one object."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHES = ("encoder", "roundtrip", "descent", "load", "recall", "grounding")
+BENCHES = ("encoder", "roundtrip", "load", "recall", "grounding")
 
 
 def main() -> None:

@@ -7,11 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import hypothesis
 import pytest
 from serving import Connector, Served, Spawned, Spawner, Wire, serving
 
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb_contract import codec
+
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=50
+)
+hypothesis.settings.load_profile("patient")
+"""A busy machine is no failure."""
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ class _Build:
             changes = write.changes(self.record.name)
             if (changes.record.id, changes.record.generation) != (self.record.id, self.record.generation):
                 raise FailedPrecondition(f"the collection {self.record.name!r} was dropped while its tree was built")
+            write.grows = True
             job(write, changes)
 
         self.engine.store.submit(run, weight).result()

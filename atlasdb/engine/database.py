@@ -12,9 +12,10 @@ from typing import Self
 from atlasdb.engine.build import build
 from atlasdb.engine.collections import count, create, drop, listed
 from atlasdb.engine.delete import delete
+from atlasdb.engine.draft import TripleLike
 from atlasdb.engine.engine import EncoderLike, Engine
 from atlasdb.engine.fetch import fetch, search
-from atlasdb.engine.insert import TripleLike, encode, insert
+from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.verify import verify

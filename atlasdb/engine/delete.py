@@ -2,30 +2,69 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
+from atlasdb.engine.draft import TripleLike
 from atlasdb.engine.engine import Engine
-from atlasdb.engine.insert import TripleLike
-from atlasdb.store.identity import triple_key
+from atlasdb.store.identity import TripleKey, triple_key
 from atlasdb.store.writer import WriteTxn
 from atlasdb_contract.ids import EntryId
+
+TOGETHER = 512
+"""Ids and triples that one transaction deletes: few enough for the room that a full store keeps for deletes."""
 
 
 def delete(engine: Engine, name: str, ids: Sequence[int], triples: Sequence[TripleLike]) -> "Future[tuple[int, int]]":
     """See Database.delete."""
     keys = [triple_key(triple.head, triple.relation, triple.tail) for triple in triples]
+    wanted: list[int | TripleKey] = [*dict.fromkeys(ids), *keys]
+    parts = [wanted[start : start + TOGETHER] for start in range(0, len(wanted), TOGETHER)] or [[]]
+    return _Parts(engine, name, parts).total
 
-    def job(write: WriteTxn) -> tuple[int, int]:
-        changes = write.changes(name)
-        found = changes.triples(keys)
-        wanted = dict.fromkeys([number for number in (*ids, *found) if 0 < number < 1 << 64])
-        there = changes.partners(list(wanted))
-        doomed = sorted({number for group in there.values() for number in group})
-        if doomed:
-            before = changes.record
-            changes.delete_entries(doomed)
-            after = changes.record
-            write.committed.append(lambda: engine.store.cache.add_tombstones(before, after, doomed))
-        missing = len({number for number in ids if number not in there}) + found.count(EntryId(0))
-        return len(doomed), missing
 
-    return engine.store.submit(job, 1024 * (len(ids) + len(triples)))
+class _Parts:
+    """A delete in parts, each in a transaction of its own, one after the other; `total` is done with the last."""
+
+    def __init__(self, engine: Engine, name: str, parts: list[list[int | TripleKey]]) -> None:
+        self._engine = engine
+        self._name = name
+        self._parts = parts
+        self._deleted = self._missing = 0
+        self.total: Future[tuple[int, int]] = Future()
+        self.total.set_running_or_notify_cancel()
+        self._next()
+
+    def _next(self) -> None:
+        try:
+            job = partial(_job, self._engine, self._name, self._parts.pop(0))
+            self._engine.store.submit(job, weight=1024 * TOGETHER).add_done_callback(self._done)
+        except Exception as error:  # noqa: BLE001 - every error of a delete comes out of its future
+            self.total.set_exception(error)
+
+    def _done(self, part: "Future[tuple[int, int]]") -> None:
+        if error := part.exception():
+            self.total.set_exception(error)
+            return
+        deleted, missing = part.result()
+        self._deleted += deleted
+        self._missing += missing
+        if self._parts:
+            self._next()
+        else:
+            self.total.set_result((self._deleted, self._missing))
+
+
+def _job(engine: Engine, name: str, wanted: list[int | TripleKey], write: WriteTxn) -> tuple[int, int]:
+    """Delete ids and triples: entries deleted, wanted ones that were not there."""
+    changes = write.changes(name)
+    found = changes.triples([key for key in wanted if isinstance(key, TripleKey)])
+    ids = {number for number in wanted if isinstance(number, int)}
+    possible = [number for number in (*ids, *found) if 0 < number < 1 << 64]
+    there = changes.partners(list(dict.fromkeys(possible)))
+    doomed = sorted({number for group in there.values() for number in group})
+    if doomed:
+        before = changes.record
+        changes.delete_entries(doomed)
+        after = changes.record
+        write.committed.append(lambda: engine.store.cache.add_tombstones(before, after, doomed))
+    return len(doomed), len(ids - there.keys()) + found.count(EntryId(0))

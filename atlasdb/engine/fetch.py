@@ -24,11 +24,6 @@ def fetch(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, exact:
     _check_limit("k", k)
     _check_limit("the number of rows", len(rows))
     with engine.store.view(name) as view:
-        if rows.dimension != view.record.dimension:
-            raise InvalidArgument(
-                f"the rows have dimension {rows.dimension}; "
-                f"the collection {name!r} has dimension {view.record.dimension}"
-            )
         found = _find(view, rows, k, beams, exact)
         values = view.values(found.value_ids)
         generation = view.record.generation
@@ -44,6 +39,11 @@ def _check_limit(what: str, number: int) -> None:
 
 
 def _find(view: View, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found:
+    record = view.record
+    if rows.dimension != record.dimension:
+        raise InvalidArgument(
+            f"the rows have dimension {rows.dimension}; the collection {record.name!r} has dimension {record.dimension}"
+        )
     if exact:
         return scan(view.all_postings, rows, k, view.tombstones())
     descent = descend(view.image(), rows, k, beams, view.tombstones())

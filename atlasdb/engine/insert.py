@@ -24,12 +24,11 @@ from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.place import nearest
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.errors import InvalidArgument, Unavailable
-from atlasdb_contract.ids import EntryId, Generation
+from atlasdb_contract.errors import InvalidArgument, NotFound, Unavailable
+from atlasdb_contract.ids import CollectionId, EntryId, Generation
 from atlasdb_contract.types import Floats, Ids, InsertAck, Vectors
 
 Positions = npt.NDArray[np.int64]
-__all__ = ["TripleLike", "encode", "insert"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class _Request:
     """One call of insert."""
 
     name: str
+    collection: CollectionId
     sequence: int
     draft: Draft
     keys: Vectors | None
@@ -75,7 +75,7 @@ def insert(
         with engine.store.view(name) as view:
             record = view.record
         check_vectors(record, len(triples), keys, values)
-        request = _Request(name, sequence, draft(record, triples, keys is not None), keys, values, ack)
+        request = _Request(name, record.id, sequence, draft(record, triples, keys is not None), keys, values, ack)
         if request.draft.facts:
             _begin(engine, request)
         else:
@@ -196,6 +196,8 @@ def _place(engine: Engine, name: str, keys: Vectors) -> tuple[U32s, Generation]:
 def _job(engine: Engine, request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
     """Second look, in the writer's turn; None: a fact has gone whose vectors we do not have."""
     changes = write.changes(request.name)
+    if changes.record.id != request.collection:
+        raise NotFound(f"the collection {request.name!r} was dropped, and made anew, before this insert")
     made = request.draft
     ids = changes.triples(made.facts)
     new = np.array([not ids[entry.fact] for entry in ready.entries], np.bool_)
@@ -225,6 +227,7 @@ def _append(
     engine: Engine, write: WriteTxn, changes: Changes, ready: _Ready, made: Draft, new: Positions, fresh: list[int]
 ) -> dict[int, int]:
     """Append the entries at `new`; fact -> id of its forward entry."""
+    write.grows = True
     all_new = len(new) == len(ready.entries)
     entries = ready.entries if all_new else [ready.entries[i] for i in new]
     identities = ready.identities if all_new else [ready.identities[i] for i in new]

@@ -58,8 +58,9 @@ class Lifetime:
         finally:
             self.end()
 
-    def open_stream(self) -> None:
-        """Take one of the streams; ResourceExhausted when all are taken."""
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """One of the streams while a block of code runs; ResourceExhausted when all are taken."""
         with self._changed:
             if self._stopping:
                 raise Unavailable(STOPPING)
@@ -69,11 +70,11 @@ class Lifetime:
                     "close one, or start the server with a larger --max-streams"
                 )
             self._streams += 1
-
-    def close_stream(self) -> None:
-        """Give a stream back."""
-        with self._changed:
-            self._streams -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._streams -= 1
 
     def stop(self) -> None:
         """Take no more work."""
@@ -91,7 +92,7 @@ class Lifetime:
 
 
 class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
-    """Counts unary calls as work and streams as streams, until gRPC is done with them."""
+    """Counts unary calls as work until their answer is sent, and streams for as long as they hold a thread."""
 
     def __init__(self, lifetime: Lifetime) -> None:
         self._lifetime = lifetime
@@ -105,20 +106,20 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
         handler = continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(UNCOUNTED):
             return handler
-        take, give_back = self._lifetime.begin, self._lifetime.end
-        if handler.request_streaming or handler.response_streaming:
-            take, give_back = self._lifetime.open_stream, self._lifetime.close_stream
+        return rewrap(handler, self._stream if handler.response_streaming else self._unary)
 
-        def counted(behaviour: Callable[..., Any]) -> Callable[..., Any]:
-            def call(request: Any, context: grpc.ServicerContext) -> Any:
-                take()
-                if not context.add_callback(give_back):
-                    give_back()
-                return behaviour(request, context)
+    def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            self._lifetime.begin()
+            if not context.add_callback(self._lifetime.end):
+                self._lifetime.end()
+            return behaviour(request, context)
 
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-                yield from call(request, context)
+        return call
 
-            return stream if handler.response_streaming else call
+    def _stream(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._lifetime.stream():
+                yield from behaviour(request, context)
 
-        return rewrap(handler, counted)
+        return call

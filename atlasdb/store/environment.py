@@ -30,8 +30,11 @@ COLLECTIONS_LIMIT = 500
 """Collections that one store can have; each costs an LMDB transaction half a microsecond."""
 READERS_LIMIT = 1024
 """Views that can be open at the same moment."""
+RESERVE_BYTES = 64 << 20
+"""Room that writes which grow the store leave to deletes, in the map and on the disk; in a small map, a quarter."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
+_MAP_FULL = "the store's map is full; delete something or start with a larger map"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
 """LMDB reports a write that was cut short by a full disk as EIO."""
 
@@ -48,6 +51,10 @@ class Tables:
     tombstones: Db
     seen: dict[bytes, int]
     """Index records that this process has checked: key -> checksum."""
+
+    def all(self) -> list[Db]:
+        """The six handles."""
+        return [getattr(self, table) for table in TABLES]
 
 
 TABLES = ("entries", "values", "index", "postings", "nodes", "tombstones")
@@ -83,12 +90,16 @@ class Environment:
             self._lock = _lock(path)
         except OSError as error:
             raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self._lmdb = self._open()
             self._check_format()
+            os.fsync(folder)
         except BaseException:
             os.close(self._lock)
             raise
+        finally:
+            os.close(folder)
 
     def _open(self) -> lmdb.Environment:
         file = self.path / "atlas.mdb"
@@ -193,6 +204,17 @@ class Environment:
 
     # ---- sizes ----
 
+    def check_room(self, txn: Txn) -> None:
+        """ResourceExhausted where this write transaction leaves less than the reserve."""
+        tables = [db for some in self._tables.values() for db in some.all()]
+        stats = [txn.stat(), *(txn.stat(db) for db in tables)]
+        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        if pages * self.page_bytes() > self.map_bytes - min(RESERVE_BYTES, self.map_bytes // 4):
+            raise ResourceExhausted(_MAP_FULL)
+        disk = os.statvfs(self.path)
+        if disk.f_bavail * disk.f_frsize < RESERVE_BYTES:
+            raise ResourceExhausted(f"the disk of {self.path} has less than {RESERVE_BYTES >> 20} MiB left; make room")
+
     def page_bytes(self) -> int:
         """Bytes of one LMDB page."""
         return int(self._lmdb.stat()["psize"])
@@ -231,7 +253,7 @@ def typed(error: lmdb.Error) -> AtlasError:
     """The error of ours that an LMDB error is."""
     match error:
         case lmdb.MapFullError():
-            return ResourceExhausted("the store's map is full; delete something or start with a larger map")
+            return ResourceExhausted(_MAP_FULL)
         case lmdb.DiskError() | lmdb.MemoryError():
             return ResourceExhausted(f"the disk or the memory is full: {error}")
         case lmdb.DbsFullError():

@@ -70,6 +70,7 @@ class Store:
                 what = "with another config" if found.config != config else "already"
                 raise AlreadyExists(f"there is a collection {name!r} {what}; choose another name or drop it first")
             record = CollectionRecord(registry.next_id(write.txn), name, config, created)
+            write.grows = True
             self.environment.open_tables(write.txn, record.id)
             registry.put(write.txn, record)
             return record

@@ -33,6 +33,8 @@ class WriteTxn:
         self.txn = txn
         self.committed: list[Callable[[], None]] = []
         """Called in the writer thread once the commit is durable."""
+        self.grows = False
+        """Set by jobs that add to the store: they are refused when only the reserve for deletes is left."""
         self._changes: dict[str, Changes] = {}
 
     def changes(self, name: str) -> Changes:
@@ -50,6 +52,8 @@ class WriteTxn:
         """Write what the jobs left gathered."""
         for changes in self._changes.values():
             changes.flush()
+        if self.grows:
+            self.environment.check_room(self.txn)
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ def plan(
     for chunk in kmeans.chunks(np.arange(count)):
         piece = quantise(metric.dual(guides.take(chunk).floats()))
         seen.data[chunk], seen.scales[chunk] = piece.data, piece.scales
-    return _assemble(seen, quantise(metric.dual(roots.centroids)), links, order, starts)
+    return _assemble(metric, seen, quantise(metric.dual(roots.centroids)), links, order, starts)
 
 
 def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) -> kmeans.Tick:
@@ -103,30 +103,33 @@ def _centroids(keys: Vectors, order: Positions, starts: Positions, metric: Metri
         if first < last:
             vectors = keys.take(order[starts[first] : starts[last]]).floats()
             sizes = np.diff(starts[first : last + 1])
-            means = np.add.reduceat(vectors, starts[first:last] - starts[first]) / sizes[:, None]
+            means: Floats = np.add.reduceat(vectors, starts[first:last] - starts[first])
+            means /= sizes[:, None]
             piece = quantise(metric.apply(means))
             data[first:last], scales[first:last] = piece.data, piece.scales
             tick(len(vectors))
     return Vectors(data, scales)
 
 
-def _assemble(guides: Vectors, roots: Vectors, links: U32s, order: Positions, starts: Positions) -> TreePlan:
+def _assemble(
+    metric: Metric, guides: Vectors, roots: Vectors, links: U32s, order: Positions, starts: Positions
+) -> TreePlan:
     """Number the guides by ROOT and INTER node, and count."""
     rank = np.lexsort(links.T[::-1])
     sizes = np.diff(starts)
     node = cut(links[rank, 0], sizes[rank])
-    parents = links[rank, 0][np.flatnonzero(np.diff(node, prepend=-1))]
-    counts = np.bincount(node, weights=sizes[rank]).astype(np.uint32)
+    parents = np.append(links[rank, 0][np.flatnonzero(np.diff(node, prepend=-1))], np.uint32(len(roots) - 1))
+    counts = np.append(np.bincount(node, weights=sizes[rank]), 0).astype(np.uint32)
     guide_node = np.empty(len(rank), np.uint32)
     guide_node[rank] = node
     node_of = np.empty(len(order), np.uint32)
     node_of[order] = np.repeat(guide_node, sizes)
     below = np.bincount(parents, weights=counts, minlength=len(roots)).astype(np.uint32)
-    nobody, nothing = np.zeros(len(roots), np.uint32), np.zeros((0, 0), np.uint32)
     ordered = Nodes(guides.take(rank), sizes[rank].astype(np.uint32), node.astype(np.uint32), links[rank])
+    inter = Nodes(_means(ordered, metric.mean), counts, parents, np.zeros((len(counts), 0), np.uint32))
     return TreePlan(
-        Nodes(roots, below, nobody, nothing.reshape(len(roots), 0)),
-        Nodes(_means(ordered, len(counts)), counts, parents, nothing.reshape(len(counts), 0)),
+        Nodes(roots, below, np.zeros(len(roots), np.uint32), np.zeros((len(roots), 0), np.uint32)),
+        inter,
         ordered,
         node_of,
     )
@@ -147,24 +150,22 @@ def cut(roots: U32s, sizes: Positions) -> Positions:
     return np.cumsum(fresh) - 1
 
 
-def _means(guides: Nodes, nodes: int) -> Vectors:
-    """INTER centroids: the mean of each node's guides, weighted by their entries."""
-    data = np.empty((nodes, guides.vectors.dimension), np.int8)
-    scales = np.empty(nodes, np.float32)
+def _means(guides: Nodes, newcomers: Floats) -> Vectors:
+    """INTER centroids: the mean of each node's guides, weighted by their entries, and last that of the newcomers."""
+    parts = []
+    nodes = int(guides.parents[-1]) + 1
     for start in range(0, nodes, kmeans.CHUNK):
         stop = min(start + kmeans.CHUNK, nodes)
         low, high = np.searchsorted(guides.parents, [start, stop])
         owner = guides.parents[low:high].astype(np.int64) - start
-        weighted = guides.vectors.take(slice(low, high)).floats() * guides.counts[low:high, None]
-        total = kmeans.sums(weighted, owner, stop - start)
-        piece = quantise(total / np.bincount(owner, guides.counts[low:high])[:, None].astype(np.float32))
-        data[start:stop], scales[start:stop] = piece.data, piece.scales
-    return Vectors(data, scales)
+        weights = guides.counts[low:high].astype(np.float32)
+        total = kmeans.sums(guides.vectors.take(slice(low, high)).floats() * weights[:, None], owner, stop - start)
+        parts.append(quantise(total / np.bincount(owner, weights).astype(np.float32)[:, None]))
+    parts.append(quantise(newcomers[None]))
+    return Vectors(np.concatenate([part.data for part in parts]), np.concatenate([part.scales for part in parts]))
 
 
 def _empty(dimension: int) -> TreePlan:
-    """The plan of no entry: one node at each level, so that inserts have a place."""
-    zero = Vectors(np.zeros((1, dimension), np.int8), np.ones(1, np.float32))
-    none = np.zeros(1, np.uint32)
-    bare = Nodes(zero, none, none, np.zeros((1, 0), np.uint32))
-    return TreePlan(bare, bare, Nodes(zero, none, none, np.zeros((1, 1), np.uint32)), np.zeros(0, np.uint32))
+    """The plan of no entry: all that comes are newcomers."""
+    bare = Nodes.zeros(1, dimension)
+    return TreePlan(bare, bare, Nodes.zeros(0, dimension), np.zeros(0, np.uint32))

@@ -17,14 +17,14 @@ def problems(image: TreeImage, node_of: U32s | None = None) -> list[str]:
 
 def _dangling(image: TreeImage) -> Iterator[str]:
     roots, inter, guides = image.roots, image.inter, image.guides
-    if not (len(roots) and len(inter) and len(guides)):
-        yield f"a level is empty: {len(roots)} ROOTs, {len(inter)} INTER nodes, {len(guides)} guides"
+    if not (len(roots) and len(inter)):
+        yield f"a level is empty: {len(roots)} ROOTs, {len(inter)} INTER nodes"
         return
     if len({nodes.vectors.dimension for nodes in (roots, inter, guides)}) > 1:
         yield "the levels' dimensions differ"
     if inter.parents.max() >= len(roots):
         yield f"INTER node {int(inter.parents.argmax())} has the ROOT {inter.parents.max()}, which is not there"
-    if guides.parents.max() >= len(inter):
+    if len(guides) and guides.parents.max() >= len(inter):
         yield f"guide {int(guides.parents.argmax())} has the INTER node {guides.parents.max()}, which is not there"
     real = guides.links[guides.links != NOBODY]
     if len(real) and real.max() >= len(roots):
@@ -36,10 +36,10 @@ def _disagreeing(image: TreeImage, node_of: U32s | None) -> Iterator[str]:
     for nodes, name, above in ((inter, "INTER nodes", "ROOTs"), (guides, "guides", "INTER nodes")):
         if np.any(np.diff(nodes.parents.astype(np.int64)) < 0):
             yield f"{name} are not in the order of their {above}"
-    if len(np.unique(guides.parents)) < len(inter):
-        yield "an INTER node has no guide, so no descent finds it"
+    if not np.array_equal(np.unique(guides.parents), np.arange(image.newcomers)):
+        yield "an INTER node other than the newcomers' has no guide, so no descent finds it"
     ordered = np.sort(guides.links, axis=1)
-    if ordered.shape[1] == 0 or np.any(ordered[:, 0] == NOBODY):
+    if np.any((ordered != NOBODY).sum(axis=1) == 0):
         yield "a guide is listed by no ROOT, so no descent finds it"
     if np.any((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NOBODY)):
         yield "a guide is listed twice by one ROOT"

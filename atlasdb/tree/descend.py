@@ -1,6 +1,6 @@
 """A fetch's way down the tree: ROOT -> guides -> postings -> the best k entries; design (4).
 
-`descend` is a generator: it yields the INTER nodes whose postings it needs and is handed them, so that it knows no store.
+`descend` is a generator: it yields the INTER nodes whose postings it needs and is handed them, so it knows no store.
 """
 
 from collections.abc import Callable, Generator
@@ -29,14 +29,17 @@ class PostingRequest:
 
 def default_beams(image: TreeImage, k: int) -> Beams:
     """What is kept where nobody says otherwise: chosen by recall on 3K, 30K and 300K entries (bench/descent.py)."""
-    return Beams(root=max(32, round(3 * len(image.roots) ** 0.5)), inter=max(128, 2 * k))
+    root = max(32, round(3 * len(image.roots) ** 0.5))
+    inter = max(64, 10 * len(image.inter) ** 0.3) * max(1, k / 64) ** 0.5
+    return Beams(root, round(inter))
 
 
 def descend(image: TreeImage, rows: Vectors, k: int, beams: Beams = DEFAULT, tombstones: Ids = NO_IDS) -> Descent:
     """The best `k` entries for rows (R, D), R >= 1, among the entries of the best INTER nodes.
 
-    A ROOT's or guide's score is its softmax probability among those compared, summed over rows; an INTER node's is the
-    sum of its guides'. `tombstones` (sorted) are never returned. The cost's microseconds are the caller's to fill in.
+    A ROOT's or guide's score is its softmax probability among those compared, summed over rows; an INTER node's is that
+    of its best guide (the sum would let many poor guides stand before one good one). The newcomers' node is always read
+    beside the beam. `tombstones` (sorted) are never returned. The cost's microseconds are the caller's to fill in.
     """
     chosen = default_beams(image, k)
     packed = Rows(rows)
@@ -65,14 +68,15 @@ def _listed(image: TreeImage, roots: npt.NDArray[np.int64]) -> npt.NDArray[np.in
 
 
 def _best_nodes(image: TreeImage, rows: Rows, guides: npt.NDArray[np.int64], beam: int) -> U32s:
-    """The INTER nodes of the best of these guides, rising."""
+    """The INTER nodes of the best of these guides, and the newcomers: rising."""
+    newcomers = np.array([image.newcomers], np.uint32)
     if not len(guides):
-        return np.zeros(0, np.uint32)
+        return newcomers
     shares = mass(rows.logits(image.guides.vectors.take(guides)))
     owner = image.guides.parents[guides]
     first = np.flatnonzero(np.diff(owner.astype(np.int64), prepend=-1))
-    nodes = owner[first]
-    return np.sort(nodes[best(np.add.reduceat(shares, first), beam)])
+    nodes = owner[first][best(np.maximum.reduceat(shares, first), beam)]
+    return np.concatenate([np.sort(nodes), newcomers])
 
 
 def scan(postings: Postings, rows: Vectors, k: int, tombstones: Ids = NO_IDS) -> Found:

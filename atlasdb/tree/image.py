@@ -1,14 +1,17 @@
 """The nodes of one tree, in memory.
 
-    ROOT    coarse centroids of the centred keys; about M^(1/2) of them
-      |     each ROOT lists guides (`guides.links`); a guide stands under several ROOTs
-    guide   a centroid of one head's entries (or a few heads'); it points at the INTER node that holds them
-      |     `guides.parents`
+    ROOT    centroids of guides; each ROOT lists guides (`guides.links`), and a guide stands under several ROOTs
+      |
+    guide   the centroid of one head's keys; it points at the INTER node that holds them (`guides.parents`)
+      |
     INTER   a few heads whose entries stand together; its posting is the unit that is read
       |
     LEAF    the entry keys, in postings: not here
 
-NodeId is an INTER node's position, 0 .. B-1: `inter` node b has the posting b.
+NodeId is an INTER node's position, 0 .. B: `inter` node b has the posting b. The last INTER node is that of the
+newcomers: entries that came after the build and read like no guide. It has no guide; every descent reads it; its
+centroid is the mean of all keys that the tree was built from.
+ROOTs and guides hold what a row is compared with (`whiten`), not plain means.
 """
 
 from dataclasses import dataclass
@@ -49,19 +52,25 @@ class Nodes:
             raise DataLoss(f"{n} nodes have counts, parents and links of the shapes {shapes[:2]} {self.links.shape}")
 
     @staticmethod
+    def zeros(count: int, dimension: int) -> "Nodes":
+        """Nodes of nothing."""
+        vectors = Vectors(np.zeros((count, dimension), np.int8), np.ones(count, np.float32))
+        none = np.zeros(count, np.uint32)
+        return Nodes(vectors, none, none, np.zeros((count, 0), np.uint32))
+
+    @staticmethod
     def none(dimension: int) -> "Nodes":
         """No node."""
-        empty = np.zeros(0, np.uint32)
-        vectors = Vectors(np.zeros((0, dimension), np.int8), np.zeros(0, np.float32))
-        return Nodes(vectors, empty, empty, np.zeros((0, 0), np.uint32))
+        return Nodes.zeros(0, dimension)
 
 
 @dataclass(frozen=True, slots=True)
 class TreePlan:
     """What a build found, before anything is written.
 
-    `roots`: parents 0, no links. `inter`: parents are the ROOT that each is nearest to, nondecreasing. `guides`: parents
-    are INTER nodes, nondecreasing; links are the ROOTs that list the guide. `node_of` uint32 (M,): each entry's INTER node.
+    `roots`: parents 0, no links. `inter`: parents are the ROOT that each is nearest to, nondecreasing; no links.
+    `guides`: parents are INTER nodes, nondecreasing; links are the ROOTs that list the guide, the nearest first.
+    `node_of` uint32 (M,): each entry's INTER node.
     """
 
     roots: Nodes
@@ -95,11 +104,14 @@ class TreeImage:
 
     @staticmethod
     def flat(dimension: int) -> "TreeImage":
-        """Generation 0: one ROOT, one INTER node (0) that holds everything, one guide. A descent is an exact scan."""
-        zero = Vectors(np.zeros((1, dimension), np.int8), np.ones(1, np.float32))
-        none = np.zeros(1, np.uint32)
-        bare = Nodes(zero, none, none, np.zeros((1, 0), np.uint32))
-        return TreeImage.of(Generation(0), bare, bare, Nodes(zero, none, none, np.zeros((1, 1), np.uint32)))
+        """Generation 0: nobody but newcomers, in INTER node 0. A descent is an exact scan."""
+        bare = Nodes.zeros(1, dimension)
+        return TreeImage.of(Generation(0), bare, bare, Nodes.zeros(0, dimension))
+
+    @property
+    def newcomers(self) -> int:
+        """The INTER node of entries that read like no guide."""
+        return len(self.inter) - 1
 
     @property
     def dimension(self) -> int:

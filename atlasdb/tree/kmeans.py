@@ -30,7 +30,8 @@ def ignore(done: int) -> None:
 def unit(vectors: Floats) -> Floats:
     """Scaled to length 1; a zero vector stays zero. float32 (N, D)."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.float32(1e-12))
+    scaled: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    return scaled
 
 
 def nearest(vectors: Floats, centroids: Floats) -> npt.NDArray[np.int64]:
@@ -102,7 +103,7 @@ Load = Callable[[npt.NDArray[np.int64]], Floats]
 
 
 def fit_grouped(load: Load, count: int, clusters: int, seed: int, refine: int, tick: Tick = ignore) -> Grouped:
-    """About `clusters` unit centroids of `count` vectors, in two levels, then `refine` times over all groups' borders."""
+    """About `clusters` unit centroids of `count` vectors, in two levels, then `refine` steps across the groups."""
     rng = np.random.default_rng(seed)
     groups = max(1, round(clusters**0.5))
     sample = np.sort(rng.choice(count, min(count, 256 * groups), replace=False))

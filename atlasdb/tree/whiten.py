@@ -1,8 +1,8 @@
 """The metric of the tree: what tells heads apart weighs more than what tells the keys of one head apart.
 
 The keys of one head differ by their relations, and all heads differ by the same ones. A row points at one head and one
-relation; to find the head, what the relations add is noise. So a node holds A (c - mu), where c is the mean of its keys,
-mu that of all keys, and A = (W + ridge)^(-1/4), W the scatter of keys around their head's mean. A row is compared
+relation; to find the head, what the relations add is noise. So a node holds A (c - mu), where c is the mean of its
+keys, mu that of all keys, and A = (W + ridge)^(-1/8), W the scatter of keys around their head's mean. A row is compared
 with it as it is: r . A (c - mu). Postings are compared plainly: the metric only guides. Clusters are made of
 B (c - mu), with B = A^(1/2): there the same product is a plain one, (B r) . (B (c - mu)).
 """
@@ -18,7 +18,7 @@ SAMPLE = 100_000
 """Entries that the metric is measured on."""
 RIDGE = 0.3
 """Added to the scatter, in parts of its mean over dimensions."""
-POWER = 0.125
+POWER = 0.0625
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,14 @@ class Metric:
 
     def dual(self, vectors: Floats) -> Floats:
         """What a row's product is to be taken with: B y of each of N vectors y = B (x - mu). float32 (N, D)."""
-        return vectors @ self.whitener
+        seen: Floats = vectors @ self.whitener
+        return seen
 
     def apply(self, vectors: Floats) -> Floats:
         """B (x - mu) of each of N vectors: float32 (N, D)."""
-        return (vectors - self.mean) @ self.whitener
+        centred = np.subtract(vectors, self.mean, dtype=np.float32)
+        seen: Floats = centred @ self.whitener
+        return seen
 
 
 def measure(keys: Vectors, order: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], seed: int) -> Metric:
@@ -50,12 +53,12 @@ def measure(keys: Vectors, order: npt.NDArray[np.int64], starts: npt.NDArray[np.
     vectors = keys.take(order[np.repeat(starts[heads], sizes[heads]) + within][: 2 * SAMPLE]).floats()
     first = first[first < len(vectors)]
     counts = np.diff(first, append=len(vectors))
-    mean = vectors.mean(axis=0)
+    mean: Floats = vectors.mean(axis=0, dtype=np.float32)
     identity = np.eye(keys.dimension, dtype=np.float32)
     freedom = len(vectors) - len(first)
     if freedom < 4 * keys.dimension:
         return Metric(mean, identity)
-    vectors -= np.repeat(np.add.reduceat(vectors, first) / counts[:, None], counts, axis=0)
+    vectors -= np.repeat(np.add.reduceat(vectors, first) / counts[:, None].astype(np.float32), counts, axis=0)
     scatter = (vectors.T @ vectors).astype(np.float64) / freedom
     level = np.trace(scatter) / keys.dimension
     if level <= 1e-12:

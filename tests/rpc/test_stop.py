@@ -166,16 +166,15 @@ def test_a_lifetime_waits_for_its_work_and_takes_no_more() -> None:
     assert not lifetime.drained(0.01)
     with pytest.raises(Unavailable):
         lifetime.begin()
-    with pytest.raises(Unavailable):
-        lifetime.open_stream()
+    with pytest.raises(Unavailable), lifetime.stream():
+        pass
     threading.Timer(0.05, lifetime.end).start()
     assert lifetime.drained(10)
 
 
 def test_a_lifetime_counts_its_streams() -> None:
     lifetime = Lifetime(max_streams=1)
-    lifetime.open_stream()
-    with pytest.raises(ResourceExhausted):
-        lifetime.open_stream()
-    lifetime.close_stream()
-    lifetime.open_stream()
+    with lifetime.stream(), pytest.raises(ResourceExhausted), lifetime.stream():
+        pass
+    with lifetime.stream():
+        pass

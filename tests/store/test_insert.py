@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -203,6 +204,27 @@ def test_a_triple_deleted_while_its_insert_is_under_way_is_stored(encoded: Datab
     held.result()
     assert deleted.result() == (1, 0)
     assert ack.result() == InsertAck(0, (1, 4, 3), created=1, existing=2)
+
+
+def test_an_insert_does_not_reach_a_collection_made_anew(database: Database) -> None:
+    store = database._engine.store
+    entered, go_on = threading.Event(), threading.Event()
+    held = store.submit(lambda _: (entered.set(), go_on.wait(10)))
+    entered.wait(10)
+    with ThreadPoolExecutor(2) as pool:
+        dropped = pool.submit(database.drop_collection, "facts")
+        while not store.writer._queue:
+            time.sleep(0.001)
+        made = pool.submit(database.create_collection, "facts", BARE)
+        while len(store.writer._queue) < 2:
+            time.sleep(0.001)
+        late = database.insert("facts", facts(1), *vectors(facts(1)))
+        go_on.set()
+        held.result()
+        assert (dropped.result(), made.result().entries) == (0, 0)
+    with pytest.raises(NotFound, match="'facts' was dropped"):
+        late.result()
+    assert database.count("facts") == 0
 
 
 def test_an_encoder_that_fails_fails_the_insert_alone(stores: Stores) -> None:

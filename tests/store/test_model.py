@@ -3,9 +3,10 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from worlds import BARE, MAP_BYTES, damage, unit, vectors
 
 from atlasdb.engine.database import Database
@@ -90,7 +91,16 @@ class StoreModel(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestStoreModel = StoreModel.TestCase
-TestStoreModel.settings = settings(
-    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+SETTINGS = settings(
+    stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
 )
+
+
+def test_a_store_agrees_with_a_dict() -> None:
+    run_state_machine_as_test(StoreModel, settings=settings(SETTINGS, max_examples=12))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_store_agrees_with_a_dict_for_long() -> None:
+    run_state_machine_as_test(StoreModel, settings=settings(SETTINGS, max_examples=1000, derandomize=False))

@@ -68,21 +68,29 @@ def test_a_cancelled_job_is_not_run(database: Database) -> None:
     assert database.count("facts") == 0
 
 
-def test_a_full_map_refuses_inserts_while_reads_and_deletes_go_on(stores: Stores) -> None:
-    database = stores.open(map_bytes=2 << 20)
+def test_a_full_store_refuses_inserts_while_reads_and_deletes_go_on(stores: Stores) -> None:
+    """However small the steps in which it was filled."""
+    database = stores.open(map_bytes=4 << 20)
     database.create_collection("facts", BARE)
-    acks = [database.insert("facts", facts(500, start), *vectors(facts(500, start))) for start in range(0, 8_000, 500)]
-    stored = sum(ack.result().created for ack in acks if not ack.exception())
-    with pytest.raises(ResourceExhausted, match="map is full"):
-        acks[-1].result()
-    assert database.count("facts") == stored > 500
-    assert database.delete("facts", range(1, 301)).result() == (300, 0)
-    assert database.count("facts") == stored - 300
-    assert sum(len(chunk) for chunk in database.scan("facts")) == stored - 300
+    stored = 0
+    for step in (500, 20):
+        full = False
+        while not full:
+            triples = facts(step, stored)
+            ack = database.insert("facts", triples, *vectors(triples))
+            full = isinstance(ack.exception(), ResourceExhausted)
+            stored += 0 if full else ack.result().created
+    assert database.count("facts") == stored > 5000
+    assert sum(len(chunk) for chunk in database.scan("facts")) == stored
+    assert database.delete("facts", [3]).result() == (1, 0)
+    every_ninth = range(4, stored, 9)
+    assert database.delete("facts", every_ninth).result() == (len(every_ninth), 0)
+    assert database.drop_collection("facts") == stored - 1 - len(every_ninth)
+    database.create_collection("facts", BARE)
 
 
 def test_what_does_not_fit_together_is_tried_one_by_one(stores: Stores) -> None:
-    database = stores.open(map_bytes=2 << 20)
+    database = stores.open(map_bytes=1 << 20)
     database.create_collection("facts", BARE)
     database.insert("facts", facts(100), *vectors(facts(100))).result()
     release = hold(database)
