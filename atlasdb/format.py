@@ -383,7 +383,5 @@ def open_nodes(dimension: int, key: Buffer, record: Buffer) -> NodeColumns:
     scales = np.frombuffer(record, "<f4", count, start)
     numbers = np.frombuffer(record, "<u4", count * (2 + links), start + 4 * count)
     vectors = np.frombuffer(record, np.int8, count * dimension, len(record) - count * dimension)
-    entries, parents, linked = np.split(numbers, (count, 2 * count))
-    return NodeColumns(
-        Vectors(vectors.reshape(count, dimension), scales), entries, parents, linked.reshape(count, links)
-    )
+    matrix, linked = vectors.reshape(count, dimension), numbers[2 * count :].reshape(count, links)
+    return NodeColumns(Vectors(matrix, scales), numbers[:count], numbers[count : 2 * count], linked)

@@ -2,8 +2,8 @@
 
     python bench/descent.py rows.npz [--entries 3000 30000 300000] [--root N] [--inter N] [--queries N] [--json]
 
-The npz holds keys int8 (M, D), scales float32 (M,), heads (M,) a number for each entry's head, rows float32 (N, R, D) or
-(N, D), and gold int64 (N,), the position of the entry that each fetch is about (-1: none; entries with the same key as
+The npz holds keys int8 (M, D), scales float32 (M,), heads (M,) a number for each entry's head, rows float32 (N, R, D)
+or (N, D), and gold int64 (N,), the position of the entry that each fetch is about (-1: none; entries with the same key as
 the gold count as it). A smaller size takes whole heads, those of the golds first. All in one thread.
 """
 
@@ -142,7 +142,10 @@ def measure(world: World, beams: Beams, seed: int) -> Figures:
         *(beams.root, beams.inter, len(found)),
         *(round(float(number)) for number in cost),
         *(round(compared), round(compared / len(world.keys), 4)),
-        *(round(float(np.mean([np.isin(e.ids[:n], f.ids).mean() for f, e in zip(found, exact, strict=True)])), 4) for n in (16, 64)),
+        *(
+            round(float(np.mean([np.isin(e.ids[:n], f.ids).mean() for f, e in zip(found, exact, strict=True)])), 4)
+            for n in (16, 64)
+        ),
         *(round(float(gold_exact), 4), round(float(gold), 4), round(float(fast)), round(float(slow))),
     )
 
@@ -168,7 +171,10 @@ def main() -> None:
     if args.json:
         print(json.dumps([asdict(f) for f in figures], indent=1))
         return
-    print("  entries    beams    ROOT  guides entries compared  share  rec@16  rec@64    gold  exact       µs  exact µs")
+    names = (
+        "  entries    beams    ROOT  guides entries compared  share  rec@16  rec@64    gold  exact       µs  exact µs"
+    )
+    print(names)
     for f in figures:
         print(
             f"{f.entries:9,} {f.beam_root:4}/{f.beam_inter:<4} {f.root_compared:7,} {f.guides_compared:7,} "

@@ -61,9 +61,9 @@ def _best_roots(image: TreeImage, rows: Rows, beam: int) -> tuple[npt.NDArray[np
 
 def _listed(image: TreeImage, roots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The guides that these ROOTs list, each once, rising."""
+    bounds = zip(image.starts[roots].tolist(), image.starts[roots + 1].tolist(), strict=True)
     wanted = np.zeros(len(image.guides), np.bool_)
-    for start, stop in zip(image.starts[roots].tolist(), image.starts[roots + 1].tolist(), strict=True):
-        wanted[image.listed[start:stop]] = True
+    wanted[np.concatenate([image.listed[start:stop] for start, stop in bounds])] = True
     return np.flatnonzero(wanted)
 
 
@@ -72,7 +72,8 @@ def _best_nodes(image: TreeImage, rows: Rows, guides: npt.NDArray[np.int64], bea
     newcomers = np.array([image.newcomers], np.uint32)
     if not len(guides):
         return newcomers
-    shares = mass(rows.logits(image.guides.vectors.take(guides)))
+    vectors = image.guides.vectors
+    shares = mass(rows.logits(Vectors(vectors.data.take(guides, axis=0), vectors.scales.take(guides))))
     owner = image.guides.parents[guides]
     first = np.flatnonzero(np.diff(owner.astype(np.int64), prepend=-1))
     nodes = owner[first][best(np.maximum.reduceat(shares, first), beam)]
