@@ -1,4 +1,4 @@
-"""`make bench`: the benches of this folder that need no file, in turn; `--json` collects their JSON in one object."""
+"""`make bench`: the benches that need no file, in turn; `--json` collects their JSON in one object."""
 
 import argparse
 import json

@@ -3,8 +3,8 @@
     python bench/descent.py rows.npz [--entries 3000 30000 300000] [--root N] [--inter N] [--queries N] [--json]
 
 The npz holds keys int8 (M, D), scales float32 (M,), heads (M,) a number for each entry's head, rows float32 (N, R, D)
-or (N, D), and gold int64 (N,), the position of the entry that each fetch is about (-1: none; entries with the same key as
-the gold count as it). A smaller size takes whole heads, those of the golds first. All in one thread.
+or (N, D), and gold int64 (N,), the position of the entry that each fetch is about (-1: none; entries with the same
+key as the gold count as it). A smaller size takes whole heads, those of the golds first. All in one thread.
 """
 
 import argparse

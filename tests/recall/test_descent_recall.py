@@ -1,0 +1,91 @@
+"""Recall of the exact best entries, with the default beams, on entries made like a graph's: heads times relations.
+
+The sizes are small and the vectors synthetic; figures on real ones: bench/descent.py.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from atlasdb.tree import build
+from atlasdb.tree.descend import Found, PostingRequest, PostingView, descend, drive, scan
+from atlasdb.tree.image import TreeImage
+from atlasdb.tree.place import nearest
+from atlasdb_contract.codec import quantise
+from atlasdb_contract.ids import Generation
+from atlasdb_contract.types import Vectors
+
+D = 96
+FETCHES = 100
+
+
+class Graph:
+    """`heads` heads with four entries each; the last tenth of the heads came after the build."""
+
+    def __init__(self, heads: int) -> None:
+        self.rng = np.random.default_rng(heads)
+        relations = 0.5 * self.rng.normal(size=(12, D))
+        self.owner = np.arange(heads).repeat(4)
+        centres = self.rng.normal(size=(heads // 3, D))[self.rng.integers(0, heads // 3, heads)]
+        centres = 0.6 * centres + self.rng.normal(size=(heads, D))
+        keys = centres[self.owner] + relations[self.rng.integers(0, 12, len(self.owner))]
+        keys += 0.2 * self.rng.normal(size=keys.shape)
+        self.keys = quantise(keys / np.linalg.norm(keys, axis=1, keepdims=True))
+        built = self.owner < heads * 9 // 10
+        plan = build.plan(self.keys.take(built), self.owner[built])
+        self.image = TreeImage.of(Generation(1), plan.roots, plan.inter, plan.guides)
+        self.late = np.flatnonzero(~built)
+        self.early = np.flatnonzero(built)
+        node_of = np.concatenate([plan.node_of, nearest(self.image, self.keys.take(self.late))])
+        self.order = np.argsort(node_of, kind="stable")
+        self.starts = np.concatenate([[0], np.cumsum(np.bincount(node_of, minlength=len(plan.inter)))])
+
+    def rows(self, gold: int) -> Vectors:
+        """Four near copies, with a cosine of about .6 to the gold."""
+        key = self.keys.take([gold]).floats()[0]
+        noise = self.rng.normal(size=D) + 0.2 * self.rng.normal(size=(4, D))
+        return quantise(12 * (key + 1.3 * noise / np.linalg.norm(noise, axis=1, keepdims=True)))
+
+    def posting(self, positions: np.ndarray) -> PostingView:
+        ids = (positions + 1).astype(np.uint64)
+        return PostingView(ids, ids, self.keys.take(positions))
+
+    def read(self, request: PostingRequest) -> list[PostingView]:
+        return [self.posting(self.order[self.starts[node] : self.starts[node + 1]]) for node in request.nodes]
+
+    def both(self, gold: int) -> tuple[Found, Found]:
+        """(by descent, exact)."""
+        rows = self.rows(gold)
+        everything = [self.posting(np.arange(len(self.keys)))]
+        return drive(descend(self.image, rows, 32), self.read), scan(lambda: everything, rows, 32)
+
+
+@cache
+def graph(heads: int) -> Graph:
+    return Graph(heads)
+
+
+def test_the_exact_best_are_found() -> None:
+    world = graph(6000)
+    pairs = [world.both(int(gold)) for gold in world.rng.choice(world.early, FETCHES)]
+    assert np.mean([np.isin(exact.ids[:16], found.ids).mean() for found, exact in pairs]) >= 0.95
+    assert np.mean([exact.ids[0] == found.ids[0] for found, exact in pairs]) >= 0.98
+
+
+def test_facts_that_came_after_the_build_are_found_as_well() -> None:
+    world = graph(6000)
+    golds = world.rng.choice(world.late, FETCHES)
+    pairs = [world.both(int(gold)) for gold in golds]
+    right = [(gold + 1 in found.ids, gold + 1 in exact.ids) for gold, (found, exact) in zip(golds, pairs, strict=True)]
+    found, exact = np.mean(right, axis=0)
+    assert exact > 0.9
+    assert found >= exact - 0.02
+
+
+def test_cost_grows_far_slower_than_the_entries() -> None:
+    costs = []
+    for heads in (600, 6000):
+        world = graph(heads)
+        cost = [world.both(int(gold))[0].cost for gold in world.rng.choice(world.early, 20)]
+        costs.append(np.mean([c.root_scored + c.inter_scored + c.entries_scored for c in cost]) - len(world.late))
+    assert costs[1] < 5 * costs[0]
