@@ -1,6 +1,6 @@
 """Answers on heads that the reader never saw: full attention over a store beside the pruned fetch, through gRPC.
 
-    python bench/grounding.py [--entries N] [--questions N] [--json]
+    python bench/grounding.py [--entries N] [--questions N] [--ways full,pruned] [--json]
 
 `N` facts of held-out FB13 heads (by `held_out`, as in training; whole heads) are loaded into a fresh server, the tree
 is built, and distinct (head, relation) are asked in composed wordings. Full attention holds every entry in memory;
@@ -40,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=10_000)
     parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument("--ways", default="full,exact,pruned,step", help="by commas (default: all four)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     quiet()
@@ -60,7 +61,8 @@ def main() -> None:
                 "pruned": (StoreSource(stream, reader.adapter, 64), Asking()),
                 "step": (StoreSource(stream, reader.adapter, 64, "step"), Asking(policy="step")),
             }
-            for name, (source, asking) in ways.items():
+            for name in args.ways.split(","):
+                source, asking = ways[name]
                 print(f"{name} …", file=sys.stderr)
                 score = evaluate(reader, source, questions, entries, asking, name, lambda *_: None)
                 accuracy = {

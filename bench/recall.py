@@ -82,7 +82,7 @@ def compare(
         cost = pruned.cost
         sums["nodes scored"] += cost.root_scored + cost.inter_scored
         sums["entries scored"] += cost.entries_scored
-    means = {name: total / len(rows) for name, total in sums.items()}
+    means = {name: float(total) / len(rows) for name, total in sums.items()}
     return means | {f"{name} ms p50": 1e3 * float(np.median(spent)) for name, spent in times.items()}
 
 

@@ -1,6 +1,7 @@
 """Recall of the exact best entries, with the default beams, on entries made like a graph's: heads times relations.
 
-The sizes are small and the vectors synthetic; figures on real ones: bench/descent.py.
+The sizes are small and the vectors synthetic, with a spectrum that falls as an encoder's does. The floors stand two
+points below what was measured when they were set; figures on real vectors: bench/descent.py.
 """
 
 from functools import cache
@@ -17,6 +18,7 @@ from atlasdb_contract.types import Vectors
 
 D = 96
 FETCHES = 100
+SPECTRUM = (1 + np.arange(D) / 8) ** -0.5
 
 
 class Graph:
@@ -29,7 +31,7 @@ class Graph:
         centres = self.rng.normal(size=(heads // 3, D))[self.rng.integers(0, heads // 3, heads)]
         centres = 0.6 * centres + self.rng.normal(size=(heads, D))
         keys = centres[self.owner] + relations[self.rng.integers(0, 12, len(self.owner))]
-        keys += 0.2 * self.rng.normal(size=keys.shape)
+        keys = (keys + 0.2 * self.rng.normal(size=keys.shape)) * SPECTRUM
         self.keys = quantise(keys / np.linalg.norm(keys, axis=1, keepdims=True))
         built = self.owner < heads * 9 // 10
         plan = build.plan(self.keys.take(built), self.owner[built])
@@ -43,7 +45,7 @@ class Graph:
     def rows(self, gold: int) -> Vectors:
         """Four near copies, with a cosine of about .6 to the gold."""
         key = self.keys.take([gold]).floats()[0]
-        noise = self.rng.normal(size=D) + 0.2 * self.rng.normal(size=(4, D))
+        noise = (self.rng.normal(size=D) + 0.2 * self.rng.normal(size=(4, D))) * SPECTRUM
         return quantise(12 * (key + 1.3 * noise / np.linalg.norm(noise, axis=1, keepdims=True)))
 
     def posting(self, positions: np.ndarray) -> PostingView:
@@ -68,8 +70,8 @@ def graph(heads: int) -> Graph:
 def test_the_exact_best_are_found() -> None:
     world = graph(6000)
     pairs = [world.both(int(gold)) for gold in world.rng.choice(world.early, FETCHES)]
-    assert np.mean([np.isin(exact.ids[:16], found.ids).mean() for found, exact in pairs]) >= 0.95
-    assert np.mean([exact.ids[0] == found.ids[0] for found, exact in pairs]) >= 0.98
+    assert np.mean([np.isin(exact.ids[:16], found.ids).mean() for found, exact in pairs]) >= 0.965
+    assert np.mean([exact.ids[0] == found.ids[0] for found, exact in pairs]) >= 0.95
 
 
 def test_facts_that_came_after_the_build_are_found_as_well() -> None:
