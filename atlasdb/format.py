@@ -108,7 +108,7 @@ def check(table: str, key: Buffer, record: Buffer) -> None:
 
 
 def damaged(table: str, key: bytes, what: str = "fails its checksum") -> DataLoss:
-    """The error of a bad record; restoring a snapshot or building again is the way out."""
+    """The error of a bad record; building again, or loading again, is the way out."""
     return DataLoss(f"a record of the table {table} {what}: key {shown(table, key)}; `atlasdb verify` lists all damage")
 
 
