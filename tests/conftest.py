@@ -1,6 +1,7 @@
 """Real servers for tests: one in this process, one as a process of its own; the encoder is loaded once a session."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("patient")
 """A busy machine is no failure."""
+
+
+# A shell that runs the tests in its background has SIGINT ignored, and so would every process that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
