@@ -22,7 +22,7 @@ import numpy as np
 
 from atlasdb.tree import build
 from atlasdb.tree.check import problems
-from atlasdb.tree.descend import Found, PostingRequest, PostingView, default_beams, descend, drive, scan
+from atlasdb.tree.descend import Found, PostingRequest, PostingView, default_inter, descend, drive, scan
 from atlasdb.tree.image import TreeImage
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.ids import Generation
@@ -155,8 +155,7 @@ def measure(world: World, beams: Beams, seed: int) -> Figures:
     image = TreeImage.of(Generation(1), plan.roots, plan.inter, plan.guides)
     assert not problems(image, plan.node_of)
     postings = Postings(world.keys, plan.node_of, len(plan.inter))
-    chosen = default_beams(image, K)
-    beams = Beams(beams.root or chosen.root, beams.inter or chosen.inter)
+    beams = Beams(beams.root, beams.inter or default_inter(image, K))
     found, exact, times = [], [], []
     for rows in world.rows:
         begun = time.perf_counter()
@@ -209,8 +208,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rows", type=Path, nargs="?")
     parser.add_argument("--entries", type=int, nargs="+", default=[3_000, 30_000, 300_000])
-    parser.add_argument("--root", type=int, default=0, help="ROOTs kept; 0: the default of that size")
-    parser.add_argument("--inter", type=int, default=0, help="INTER nodes read; 0: the default")
+    parser.add_argument("--root", type=int, default=0, help="ROOTs kept; 0: as many as the rows need")
+    parser.add_argument("--inter", type=int, default=0, help="INTER nodes read; 0: the default of that size")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")

@@ -13,7 +13,7 @@ from atlasdb.tree.image import TreeImage, U32s
 from atlasdb.tree.rank import NO_IDS, Found, Postings, PostingView, Rows, best, mass, rank
 from atlasdb_contract.types import Beams, FetchCost, Ids, Vectors
 
-__all__ = ["Descent", "Found", "PostingRequest", "PostingView", "default_beams", "descend", "drive", "scan"]
+__all__ = ["Descent", "Found", "PostingRequest", "PostingView", "default_inter", "descend", "drive", "scan"]
 
 DEFAULT = Beams()
 
@@ -27,11 +27,17 @@ class PostingRequest:
     nodes: U32s
 
 
-def default_beams(image: TreeImage, k: int) -> Beams:
-    """What is kept where nobody says otherwise: chosen by recall on 3K, 30K and 300K entries (bench/descent.py)."""
-    root = max(32, round(3 * len(image.roots) ** 0.5))
-    inter = max(64, 10 * len(image.inter) ** 0.3) * max(1, k / 64) ** 0.5
-    return Beams(root, round(inter))
+NARROW = 9
+"""Fewest ROOTs kept by default, in parts of the third root of their number: 143 of 4,000."""
+WIDE = 10
+"""Most ROOTs kept by default, in parts of the square root of their number: 634 of 4,000."""
+DEPTH = 1.9
+"""By default the ROOTs are kept whose logit is within so many standard deviations of the best one's."""
+
+
+def default_inter(image: TreeImage, k: int) -> int:
+    """INTER nodes read by default: chosen by recall on 3K, 30K and 300K entries (bench/descent.py)."""
+    return int(max(64, 10 * len(image.inter) ** 0.3) * max(1, k / 64) ** 0.5)
 
 
 def descend(image: TreeImage, rows: Vectors, k: int, beams: Beams = DEFAULT, tombstones: Ids = NO_IDS) -> Descent:
@@ -41,11 +47,10 @@ def descend(image: TreeImage, rows: Vectors, k: int, beams: Beams = DEFAULT, tom
     of its best guide (the sum would let many poor guides stand before one good one). The newcomers' node is always read
     beside the beam. `tombstones` (sorted) are never returned. The cost's microseconds are the caller's to fill in.
     """
-    chosen = default_beams(image, k)
     packed = Rows(rows)
-    roots, roots_scored = _best_roots(image, packed, beams.root or chosen.root)
+    roots, roots_scored = _best_roots(image, packed, beams.root)
     guides = _listed(image, roots)
-    nodes = _best_nodes(image, packed, guides, beams.inter or chosen.inter)
+    nodes = _best_nodes(image, packed, guides, beams.inter or default_inter(image, k))
     views = yield PostingRequest(nodes)
     found = rank(lambda: views, packed, k, tombstones)
     cost = FetchCost(roots_scored, len(guides), len(nodes), found.cost.entries_scored, found.cost.bytes_read)
@@ -53,10 +58,19 @@ def descend(image: TreeImage, rows: Vectors, k: int, beams: Beams = DEFAULT, tom
 
 
 def _best_roots(image: TreeImage, rows: Rows, beam: int) -> tuple[npt.NDArray[np.int64], int]:
-    """The ROOTs to look under, and how many were compared: none if all are kept."""
-    if beam >= len(image.roots):
-        return np.arange(len(image.roots)), 0
-    return best(mass(rows.logits(image.roots.vectors)), beam), len(image.roots)
+    """The ROOTs to look under, and how many were compared: none if all are kept.
+
+    `beam` 0: as many as the rows need. A row that points clearly has few ROOTs near its best one; a vague one has many,
+    and its entry may be under any of them, so that a fixed number is too many for the first and too few for the second.
+    """
+    count = len(image.roots)
+    least, most = (beam, beam) if beam else (round(NARROW * count ** (1 / 3)), round(WIDE * count**0.5))
+    if least >= count:
+        return np.arange(count), 0
+    logits = rows.logits(image.roots.vectors)
+    shares = mass(logits)
+    near = shares >= shares.max() * np.exp(-DEPTH * logits.std(axis=1).mean())
+    return best(shares, min(max(int(near.sum()), least), most)), count
 
 
 def _listed(image: TreeImage, roots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

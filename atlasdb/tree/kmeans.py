@@ -89,7 +89,7 @@ class Grouped:
 
     def near(self, group: int) -> npt.NDArray[np.int64]:
         """The centroids of the group and of those nearest to it."""
-        reach = max(1, round(REACH / max(len(self.centroids), 1) * len(self.tops)))
+        reach = max(2, round(REACH / len(self.centroids) * len(self.tops)))
         if reach >= len(self.tops):
             return np.arange(len(self.centroids))
         likeness = self.tops @ self.tops[group]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb.tree.image import U32s
-from atlasdb.tree.kmeans import Grouped, Load, Tick, chunks, group_members, ignore
+from atlasdb.tree.kmeans import REACH, Grouped, Load, Tick, chunks, group_members, ignore
 from atlasdb_contract.types import Floats
 
 LINKS = 4
@@ -25,7 +25,9 @@ def links(load: Load, count: int, roots: Grouped, tick: Tick = ignore) -> U32s:
     if found.shape[1] == 1:
         found[:] = 0
         return found
-    for group, own in enumerate(group_members(load, count, roots.tops, tick)):
+    wide = len(roots.centroids) <= REACH
+    members = [np.arange(count)] if wide else group_members(load, count, roots.tops, tick)
+    for group, own in enumerate(members):
         near = roots.near(group)
         if len(near) < found.shape[1]:
             near = np.arange(len(roots.centroids))

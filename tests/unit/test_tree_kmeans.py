@@ -78,7 +78,8 @@ def test_links_are_distinct_and_begin_with_the_nearest(monkeypatch: pytest.Monke
     links = listing.links(lambda at: vectors[at], 900, roots)
     assert np.array_equal(links[:, 0], kmeans.nearest(vectors, roots.centroids))
     assert all(len(set(row)) == listing.LINKS for row in links.tolist())
-    monkeypatch.setattr(kmeans, "REACH", 10)
+    for module in (kmeans, listing):
+        monkeypatch.setattr(module, "REACH", 10)
     some = listing.links(lambda at: vectors[at], 900, roots)
     assert all(len(set(row)) == listing.LINKS for row in some.tolist())
 
