@@ -15,10 +15,10 @@ is little-endian. Each record begins with a CRC32C over its key and the rest of 
     index       space u8, 0x01, run u64                count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x02, first hash u64         count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x03, 0                      msgpack: the sweep in progress, see store/index.py
-    postings    generation u32, node u32, segment u64  count u32, dimension u32, pad u32, ids u64[n], value ids u64[n],
-                                                       scales f32[n], pad to 16, keys i8[n][D]
-    nodes       generation u32, level u8, first u32    count u32, L u32, scales f32[n], entries u32[n], parents u32[n],
-                                                       links u32[n][L], centroids i8[n][D]
+    postings    generation u32, first u64              count u32, dimension u32, pad u32, ids u64[n], value ids u64[n],
+                                                       scales f32[n], checks u32[n], pad to 16, keys i8[n][D]
+    nodes       generation u32, level u8, first u32    count u32, L u32, pad u32, starts u64[n + 1], scales f32[n],
+                                                       links i32[n][L], pad to 16, vectors i8[n][D]
     tombstones  id u64                                 nothing
 """
 
@@ -34,6 +34,7 @@ import numpy.typing as npt
 from google_crc32c import extend as extend_crc32c
 from google_crc32c import value as crc32c
 
+from atlasdb import crc
 from atlasdb_contract.errors import DataLoss, FailedPrecondition
 from atlasdb_contract.ids import EntryId, ValueId
 from atlasdb_contract.types import Ids, Triple, Vectors
@@ -52,15 +53,14 @@ U32s: TypeAlias = npt.NDArray[np.uint32]
 _U32 = struct.Struct("<I")
 _ID = struct.Struct(">Q")
 _FORMAT = struct.Struct("<8sII")
-POSTING_KEY = struct.Struct(">IIQ")
-"""Key of a segment: generation, node, and 0 for the built posting, its first entry id for a delta."""
+POSTING_KEY = struct.Struct(">IQ")
+"""Key of slots: the generation and their first slot; in the delta, generation 0 and their first entry's id."""
 NODE_KEY = struct.Struct(">IBI")
 """Key of nodes: generation, level, the first node."""
 INDEX_KEY = struct.Struct(">BBQ")
 """Key in the index: space, kind, and a run's number, a leaf's first hash, or 0."""
 _ENTRY_HEAD = struct.Struct("<IB3xQQf")
-_POSTING_HEADER = struct.Struct("<IIII")
-_NODE_HEADER = struct.Struct("<II")
+_HEADER = struct.Struct("<IIII")
 
 
 class Flag(IntEnum):
@@ -77,7 +77,6 @@ class Level(IntEnum):
 
     ROOT = 0
     INTER = 1
-    GUIDE = 2
 
 
 class IndexKind(IntEnum):
@@ -113,7 +112,7 @@ def damaged(table: str, key: bytes, what: str = "fails its checksum") -> DataLos
 
 
 _SHOWN = {
-    "postings": (POSTING_KEY, "generation {}, node {}, segment {}"),
+    "postings": (POSTING_KEY, "generation {}, slot {}"),
     "nodes": (NODE_KEY, "generation {}, level {}, node {}"),
     "index": (INDEX_KEY, "space {}, kind {}, {:#x}"),
 }
@@ -315,73 +314,111 @@ def open_pairs(record: Buffer) -> tuple[Ids, Ids]:
     return both[:count], both[count:]
 
 
-# ---- postings -----------------------------------------------------------------------------------------------------
+# ---- postings and nodes -------------------------------------------------------------------------------------------
+
+SLOTS_SHIFT: Final = 12
+"""A record of a tree's postings has 1 << this many slots (the last one of a tree may have fewer): at D = 384, 1.6 MiB."""
+NODES_SHIFT: Final = 10
+"""A record of nodes has 1 << this many."""
 
 
-def _keys_offset(count: int) -> int:
-    """Where the key matrix begins: a multiple of 16 from the start of the record."""
-    return -(-(_POSTING_HEADER.size + 20 * count) // 16) * 16
+class SlotOffsets(NamedTuple):
+    """Where the columns of `count` slots begin in their record."""
+
+    ids: int
+    value_ids: int
+    scales: int
+    checks: int
+    keys: int
 
 
-def seal_posting(key: bytes, ids: Ids, value_ids: Ids, keys: Vectors) -> bytes:
-    """One segment of a posting."""
+class NodeOffsets(NamedTuple):
+    """Where the columns of `count` nodes with L links begin in their record."""
+
+    starts: int
+    scales: int
+    links: int
+    vectors: int
+
+
+def slot_offsets(count: int) -> SlotOffsets:
+    """The keys are on a multiple of 16 from the start of the record."""
+    first = _HEADER.size
+    return SlotOffsets(first, first + 8 * count, first + 16 * count, first + 20 * count, _padded(first + 24 * count))
+
+
+def node_offsets(count: int, links: int) -> NodeOffsets:
+    """The vectors are on a multiple of 16 from the start of the record."""
+    starts = _HEADER.size
+    scales = starts + 8 * (count + 1)
+    return NodeOffsets(starts, scales, scales + 4 * count, _padded(scales + 4 * count * (1 + links)))
+
+
+def _padded(size: int) -> int:
+    return -(-size // 16) * 16
+
+
+def seal_slots(key: bytes, ids: Ids, value_ids: Ids, keys: Vectors) -> bytes:
+    """A record of slots."""
     count = len(ids)
-    head = _POSTING_HEADER.pack(0, count, keys.dimension, 0)[CRC_BYTES:]
-    columns = (ids.astype("<u8"), value_ids.astype("<u8"), keys.scales.astype("<f4"))
-    pad = bytes(_keys_offset(count) - _POSTING_HEADER.size - 20 * count)
+    head = _HEADER.pack(0, count, keys.dimension, 0)[CRC_BYTES:]
+    checks = crc.of_slots(ids, value_ids, keys).astype("<u4")
+    columns = (ids.astype("<u8"), value_ids.astype("<u8"), keys.scales.astype("<f4"), checks)
+    pad = bytes(slot_offsets(count).keys - _HEADER.size - 24 * count)
     return seal(key, b"".join([head, *(c.tobytes() for c in columns), pad, keys.data.tobytes()]))
 
 
-def posting_count(record: Buffer) -> int:
-    """How many entries a segment holds; unchecked."""
-    return int(_POSTING_HEADER.unpack_from(record)[1])
+def slot_count(dimension: int, key: bytes, record: Buffer) -> int:
+    """How many slots a record has, from its header. DataLoss where the record is not as long as that takes."""
+    count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
+    if told != dimension or len(record) != slot_offsets(count).keys + count * dimension:
+        raise damaged("postings", key, "is cut short")
+    return int(count)
 
 
-def open_postings(records: Sequence[tuple[Buffer, Buffer]]) -> tuple[Ids, Ids, Vectors]:
-    """Ids, value ids and keys of one segment, as views of its record, or of more, copied together; checked."""
-    parts: tuple[list[Buffer], list[Buffer], list[Buffer], list[Buffer]] = ([], [], [], [])
-    ids, value_ids, scales, keys = parts
-    for key, record in records:
-        check("postings", key, record)
-        _, count, dimension, _ = _POSTING_HEADER.unpack_from(record)
-        start, end = 16 + 8 * count, _keys_offset(count)
-        if len(record) != end + count * dimension:
-            raise damaged("postings", bytes(key), "is cut short")
-        ids.append(record[16:start])
-        value_ids.append(record[start : start + 8 * count])
-        scales.append(record[start + 8 * count : start + 12 * count])
-        keys.append(record[end:])
-    buffers = [part[0] if len(part) == 1 else b"".join(part) for part in parts]
-    matrix = np.frombuffer(buffers[3], np.int8).reshape(-1, dimension)
-    vectors = Vectors(matrix, np.frombuffer(buffers[2], "<f4"))
-    return np.frombuffer(buffers[0], "<u8"), np.frombuffer(buffers[1], "<u8"), vectors
+def open_slots(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Ids, Vectors]:
+    """Ids, value ids and keys, as views of the record; checked."""
+    check("postings", key, record)
+    count = slot_count(dimension, key, record)
+    at = slot_offsets(count)
+    matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
+    scales = np.frombuffer(record, "<f4", count, at.scales)
+    ids, value_ids = (np.frombuffer(record, "<u8", count, start) for start in (at.ids, at.value_ids))
+    return ids, value_ids, Vectors(matrix, scales)
 
 
 class NodeColumns(NamedTuple):
-    """N nodes of one level: vectors (N, D), entries below and parents u32 (N,), links u32 (N, L)."""
+    """N nodes of one level: vectors (N, D), starts u64 (N + 1,), links i32 (N, L) padded with -1."""
 
     vectors: Vectors
-    entries: U32s
-    parents: U32s
-    links: U32s
+    starts: Ids
+    links: npt.NDArray[np.int32]
 
 
 def seal_nodes(key: bytes, nodes: NodeColumns) -> bytes:
     """One record of nodes."""
-    head = _NODE_HEADER.pack(len(nodes.entries), nodes.links.shape[1])
-    columns = (nodes.vectors.scales.astype("<f4"), *(column.astype("<u4") for column in nodes[1:]))
-    return seal(key, b"".join([head, *(column.tobytes() for column in columns), nodes.vectors.data.tobytes()]))
+    count, links = nodes.links.shape
+    head = _HEADER.pack(0, count, links, 0)[CRC_BYTES:]
+    columns = (nodes.starts.astype("<u8"), nodes.vectors.scales.astype("<f4"), nodes.links.astype("<i4"))
+    at = node_offsets(count, links)
+    pad = bytes(at.vectors - at.links - 4 * links * count)
+    return seal(key, b"".join([head, *(column.tobytes() for column in columns), pad, nodes.vectors.data.tobytes()]))
 
 
-def open_nodes(dimension: int, key: Buffer, record: Buffer) -> NodeColumns:
+def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
+    """(nodes, links of each), from the header. DataLoss where the record is not as long as that takes."""
+    count, links = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
+    if not count or len(record) != node_offsets(count, links).vectors + count * dimension:
+        raise damaged("nodes", key, "is cut short")
+    return int(count), int(links)
+
+
+def open_nodes(dimension: int, key: bytes, record: Buffer) -> NodeColumns:
     """A record of nodes, checked: views of it."""
     check("nodes", key, record)
-    count, links = _NODE_HEADER.unpack_from(record, CRC_BYTES)
-    start = CRC_BYTES + _NODE_HEADER.size
-    if len(record) != start + count * (12 + 4 * links + dimension):
-        raise damaged("nodes", bytes(key), "is cut short")
-    scales = np.frombuffer(record, "<f4", count, start)
-    numbers = np.frombuffer(record, "<u4", count * (2 + links), start + 4 * count)
-    vectors = np.frombuffer(record, np.int8, count * dimension, len(record) - count * dimension)
-    matrix, linked = vectors.reshape(count, dimension), numbers[2 * count :].reshape(count, links)
-    return NodeColumns(Vectors(matrix, scales), numbers[:count], numbers[count : 2 * count], linked)
+    count, links = node_shape(dimension, key, record)
+    at = node_offsets(count, links)
+    matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)
+    scales = np.frombuffer(record, "<f4", count, at.scales)
+    linked = np.frombuffer(record, "<i4", count * links, at.links).reshape(count, links)
+    return NodeColumns(Vectors(matrix, scales), np.frombuffer(record, "<u8", count + 1, at.starts), linked)

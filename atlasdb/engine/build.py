@@ -1,67 +1,62 @@
-"""A new tree of a whole collection, made beside the old one while reads and writes go on.
+"""Trees made beside those that are read, while reads and writes go on.
 
-    read      entries up to a last id, in short views, into memory: about (D + 28) bytes each
+`build` makes one tree of a whole collection. `fold` makes one of the delta and of the trees that are not much bigger,
+so that a collection has few trees, each a few times bigger than the next, and every entry is folded a few times.
+
+    read      the entries of the trees to be replaced and of the delta, in short views, into memory: (D + 28) bytes each
     plan      pure mathematics, atlasdb/tree/build.py
-    write     the new generation's nodes and postings, in bounded transactions
-    catch up  entries inserted meanwhile, placed in the new tree, until few are left
-    flip      one transaction: place those few, count tombstones again, make the new generation the one that is read
-    clear     the old generation, in bounded transactions
+    write     the new tree's nodes and slots, in bounded transactions
+    flip      one transaction: the new tree is read in place of the old ones and of the delta up to the last entry read
+    clear     what is not read any more, in bounded transactions
 
-Until the flip nobody reads the new generation: a crash, an error or a cancel before it leaves the old one as it was,
-and what was written is cleared at once, or when the store is next opened.
+Until the flip nobody reads the new tree: a crash, an error or a cancel before it leaves all as it was, and what was
+written is cleared at once, or when the store is next opened.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from atlasdb import format as fmt
 from atlasdb.engine.engine import Engine
-from atlasdb.format import EntryColumns, Level, U32s
+from atlasdb.format import EntryColumns, Level
 from atlasdb.store import nodes, postings, tombstones
 from atlasdb.store.changes import Changes
-from atlasdb.store.entries import columns_after
-from atlasdb.store.postings import Placed
-from atlasdb.store.registry import CollectionRecord
+from atlasdb.store.nodes import RECORD_NODES
+from atlasdb.store.postings import RECORD_SLOTS, Slots
+from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.build import plan
-from atlasdb.tree.image import TreeImage, TreePlan
-from atlasdb.tree.place import nearest
+from atlasdb.tree.image import TreePlan
 from atlasdb_contract.errors import AtlasError, Cancelled, FailedPrecondition
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Ids, Progress, Vectors
 
 READ_ENTRIES = 8192
-"""Entries that one view copies, and about as many as one transaction writes."""
-WRITE_NODES = 4096
-FEW = 256
-"""So many entries may be left for the flip to place, in the writer's turn."""
-CATCH_UP_ROUNDS = 64
-"""After so many rounds the flip takes what is left, however much writers add."""
+"""Entries that one view copies."""
+WRITE_RECORDS = 8
+"""Records of a tree that one transaction writes."""
+GROWTH = 4
+"""A fold takes in the trees that have fewer slots than this many times what it already has."""
 
 Report = Callable[[Progress], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Build:
-    """One build: `record` as it was at the start; `placed`: ids that the new postings hold, in parts."""
+    """One build: `record` as it was at the start, the generations that the new tree replaces."""
 
     engine: Engine
     record: CollectionRecord
+    replaced: frozenset[int]
     report: Report
-    placed: list[Ids] = field(default_factory=list)
-    delta_entries: int = 0
 
     @property
     def generation(self) -> Generation:
         """The one being made."""
         return Generation(self.record.generation + 1)
-
-    @property
-    def last(self) -> int:
-        """The last id that is placed."""
-        return max((int(ids[-1]) for ids in self.placed if len(ids)), default=0)
 
     def submit(self, job: Callable[[WriteTxn, Changes], None], weight: int) -> None:
         """Run a job in the writer's turn; FailedPrecondition where the collection is another by now."""
@@ -70,8 +65,8 @@ class _Build:
             changes = write.changes(self.record.name)
             if (changes.record.id, changes.record.generation) != (self.record.id, self.record.generation):
                 raise FailedPrecondition(f"the collection {self.record.name!r} was dropped while its tree was built")
-            write.grows = True
             job(write, changes)
+            changes.touch()
 
         self.engine.store.submit(run, weight).result()
 
@@ -80,22 +75,45 @@ def build(
     engine: Engine, name: str, seed: int, cancelled: Callable[[], bool], progress: Callable[[Progress], None]
 ) -> Generation:
     """See Database.build."""
+    return _make(engine, name, seed, cancelled, progress, lambda record: record.trees)
 
+
+def fold(engine: Engine, name: str, cancelled: Callable[[], bool]) -> Generation:
+    """A tree of the delta and of the small trees. Cancelled, NotFound, FailedPrecondition: a build is running."""
+    return _make(engine, name, 0, cancelled, lambda _: None, small_trees)
+
+
+def small_trees(record: CollectionRecord) -> tuple[TreeRecord, ...]:
+    """The trees that a fold of the delta takes in."""
+    size, taken = record.delta_entries, []
+    for tree in sorted(record.trees, key=lambda tree: tree.slots):
+        if tree.slots >= GROWTH * size:
+            break
+        taken.append(tree)
+        size += tree.slots
+    return tuple(taken)
+
+
+def _make(
+    engine: Engine,
+    name: str,
+    seed: int,
+    cancelled: Callable[[], bool],
+    progress: Callable[[Progress], None],
+    choose: Callable[[CollectionRecord], tuple[TreeRecord, ...]],
+) -> Generation:
     def report(step: Progress) -> None:
         if cancelled():
-            raise Cancelled(f"the build of {name!r} was stopped; its tree is as it was")
+            raise Cancelled(f"the build of {name!r} was stopped; its trees are as they were")
         progress(step)
 
     with engine.building(name):
         engine.store.clear_generations(name)
         with engine.store.view(name) as view:
             record = view.record
-        task = _Build(engine, record, report)
+        task = _Build(engine, record, frozenset(int(tree.generation) for tree in choose(record)), report)
         try:
-            image = _write_tree(task, seed)
-            _catch_up(task, image)
-            report(Progress("flip", 0, 1))
-            _flip(task, image)
+            _write(task, seed)
         except BaseException:
             with suppress(AtlasError):
                 engine.store.clear_generations(name)
@@ -106,103 +124,90 @@ def build(
         return task.generation
 
 
-def _write_tree(task: _Build, seed: int) -> TreeImage:
-    """Read, plan, write: everything up to the last id of now is placed."""
-    columns = _read(task)
+def _write(task: _Build, seed: int) -> None:
+    """Read, plan, write, flip."""
+    held, folded = _held(task)
+    columns = _read(task, held)
     planned = plan(columns.keys, columns.subjects, seed, task.report)
-    task.placed.append(columns.ids)
-    _write_nodes(task, planned)
-    _write_postings(task, columns, planned.node_of)
-    return TreeImage.of(task.generation, planned.roots, planned.inter, planned.guides)
+    tree = None
+    if len(columns):
+        for level in Level:
+            _write_nodes(task, planned, level)
+        _write_slots(task, planned, columns)
+        tree = TreeRecord(task.generation, len(planned.roots), len(planned.nodes), len(columns))
+    task.report(Progress("flip", 0, 1))
+
+    def flip(write: WriteTxn, changes: Changes) -> None:
+        dead = tombstones.read(write.txn, changes.tables)
+        gone = dead[np.isin(dead, held) & ~np.isin(dead, columns.ids)]
+        changes.flip(tree, task.replaced, folded, gone)
+
+    task.submit(flip, 0)
 
 
-def _read(task: _Build) -> EntryColumns:
-    """All entries up to the last id of now."""
-    record, store = task.record, task.engine.store
-    room, count, after = record.entries, 0, 0
+def _held(task: _Build) -> tuple[Ids, int]:
+    """The ids of all slots that are replaced, sorted; the last entry of the delta."""
+    record = task.record
+    parts: list[Ids] = []
+    with task.engine.store.view(record.name) as view:
+        for generation in sorted(task.replaced):
+            for key, lent in postings.of_tree(view.txn, view.tables, Generation(generation)):
+                parts.append(fmt.open_slots(record.dimension, key, lent)[0].copy())
+        folded = int(record.folded)
+        for key, lent in postings.of_delta(view.txn, view.tables, folded):
+            ids = fmt.open_slots(record.dimension, key, lent)[0]
+            parts.append(ids.copy())
+            folded = int(ids[-1])
+    return (np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)), folded
+
+
+def _read(task: _Build, held: Ids) -> EntryColumns:
+    """Those of these entries that are there."""
+    record, room, count = task.record, len(held), 0
     ids, value_ids, subjects = (np.zeros(room, np.uint64) for _ in range(3))
     keys = Vectors(np.zeros((room, record.dimension), np.int8), np.zeros(room, np.float32))
-    while True:
-        with store.view(record.name) as view:
-            part = view.columns_after(after, READ_ENTRIES)
-        part = part.take(part.ids < record.next_entry)
-        if not len(part):
-            break
+    for start in range(0, room, READ_ENTRIES):
+        with task.engine.store.view(record.name) as view:
+            part = view.columns(held[start : start + READ_ENTRIES])
         here = slice(count, count + len(part))
         ids[here], value_ids[here], subjects[here] = part.ids, part.value_ids, part.subjects
         keys.data[here], keys.scales[here] = part.keys.data, part.keys.scales
-        count, after = count + len(part), int(part.ids[-1])
-        task.report(Progress("read", count, room))
+        count += len(part)
+        task.report(Progress("read", start + READ_ENTRIES, room))
     there = slice(0, count)
     keys = Vectors(keys.data[there], keys.scales[there])
     return EntryColumns(ids[there], np.zeros(count, np.uint8), value_ids[there], subjects[there], keys)
 
 
-def _write_nodes(task: _Build, planned: TreePlan) -> None:
-    levels = ((Level.ROOT, planned.roots), (Level.INTER, planned.inter), (Level.GUIDE, planned.guides))
-    for level, those in levels:
-        for start in range(0, len(those), WRITE_NODES):
+def _write_nodes(task: _Build, planned: TreePlan, level: Level) -> None:
+    columns = nodes.columns(planned, level)
+    total = len(columns.links)
+    for firsts in _batches(total, RECORD_NODES):
 
-            def job(write: WriteTxn, changes: Changes, level=level, those=those, start=start) -> None:  # type: ignore[no-untyped-def]
-                nodes.write(write.txn, changes.tables, task.generation, level, those, start, start + WRITE_NODES)
+        def job(write: WriteTxn, changes: Changes, firsts: range = firsts) -> None:
+            write.grows = True
+            for first in firsts:
+                nodes.write(write.txn, changes.tables, task.generation, level, columns, first)
 
-            task.submit(job, WRITE_NODES * task.record.dimension)
-            task.report(Progress(f"write {level.name} nodes", min(start + WRITE_NODES, len(those)), len(those)))
-
-
-def _write_postings(task: _Build, columns: EntryColumns, node_of: U32s) -> None:
-    for done, positions in _batches(node_of):
-        part = columns.take(positions)
-        placed = Placed(node_of[positions], part.ids, part.value_ids, part.keys)
-
-        def job(write: WriteTxn, changes: Changes, placed: Placed = placed) -> None:
-            postings.write_built(write.txn, changes.tables, task.generation, placed)
-
-        task.submit(job, len(placed) * task.record.dimension)
-        task.report(Progress("write postings", done, len(columns)))
+        task.submit(job, len(firsts) * RECORD_NODES * task.record.dimension)
+        task.report(Progress(f"write {level.name} nodes", min(firsts.stop, total), total))
 
 
-def _batches(node_of: U32s) -> Iterator[tuple[int, Ids]]:
-    """(entries done after it, positions) of batches of whole nodes, of READ_ENTRIES entries or one node more."""
-    order = np.argsort(node_of, kind="stable")
-    ends = np.flatnonzero(np.diff(node_of[order], append=np.uint32(0xFFFFFFFF))) + 1
-    start = 0
-    while start < len(order):
-        stop = int(ends[min(int(np.searchsorted(ends, start + READ_ENTRIES)), len(ends) - 1)])
-        yield stop, order[start:stop].astype(np.uint64)
-        start = stop
+def _write_slots(task: _Build, planned: TreePlan, columns: EntryColumns) -> None:
+    total = len(columns)
+    for firsts in _batches(total, RECORD_SLOTS):
+        positions = planned.order[firsts.start : firsts.start + len(firsts) * RECORD_SLOTS]
+        slots = Slots(columns.ids[positions], columns.value_ids[positions], columns.keys.take(positions))
+
+        def job(write: WriteTxn, changes: Changes, first: int = firsts.start, slots: Slots = slots) -> None:
+            write.grows = True
+            postings.write_tree(write.txn, changes.tables, task.generation, first, slots)
+
+        task.submit(job, slots.count * task.record.dimension)
+        task.report(Progress("write postings", min(firsts.stop, total), total))
 
 
-def _catch_up(task: _Build, image: TreeImage) -> None:
-    """Place what came meanwhile, until few are left."""
-    for _ in range(CATCH_UP_ROUNDS):
-        with task.engine.store.view(task.record.name) as view:
-            part = view.columns_after(task.last, READ_ENTRIES)
-        if len(part) <= FEW:
-            return
-        placed = _placed(image, part)
-
-        def job(write: WriteTxn, changes: Changes, placed: Placed = placed) -> None:
-            postings.append(write.txn, changes.tables, task.generation, placed)
-
-        task.submit(job, len(placed) * task.record.dimension)
-        task.placed.append(part.ids)
-        task.delta_entries += len(part)
-        task.report(Progress("catch up", task.delta_entries, 0))
-
-
-def _placed(image: TreeImage, columns: EntryColumns) -> Placed:
-    return Placed(nearest(image, columns.keys), columns.ids, columns.value_ids, columns.keys)
-
-
-def _flip(task: _Build, image: TreeImage) -> None:
-    def job(write: WriteTxn, changes: Changes) -> None:
-        late = columns_after(write.txn, changes.tables.entries, task.record.dimension, task.last, 1 << 40)
-        if len(late):
-            postings.append(write.txn, changes.tables, task.generation, _placed(image, late))
-        slots = np.concatenate([*task.placed, late.ids])
-        dead = tombstones.read(write.txn, changes.tables)
-        changes.flip(task.generation, dead[~np.isin(dead, slots)], task.delta_entries + len(late))
-        write.committed.append(lambda: task.engine.store.cache.keep_image(task.record.id, image))
-
-    task.submit(job, 0)
+def _batches(total: int, step: int) -> Iterator[range]:
+    """The first rows of records, some records at a time."""
+    for start in range(0, total, WRITE_RECORDS * step):
+        yield range(start, min(total, start + WRITE_RECORDS * step), step)

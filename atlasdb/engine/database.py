@@ -18,6 +18,7 @@ from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.stats import StoreStats, stats
+from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import (
@@ -43,6 +44,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._upkeep = Upkeep(engine)
 
     @classmethod
     def open(cls, path: Path, map_bytes: int = MAP_BYTES, encoder: EncoderLike | None = None) -> Self:
@@ -55,6 +57,7 @@ class Database:
 
     def close(self) -> None:
         """Finish the writes that were taken, then close. The encoder stays its owner's. May be called twice."""
+        self._upkeep.close()
         self._engine.close()
 
     def __enter__(self) -> Self:
@@ -78,7 +81,8 @@ class Database:
 
     def drop_collection(self, name: str) -> int:
         """Delete it; how many entries it had. NotFound."""
-        return drop(self._engine, name)
+        with self._upkeep.stopped_for(name):
+            return drop(self._engine, name)
 
     # ---- entries ----
 
@@ -97,11 +101,15 @@ class Database:
         (vectors of a wrong number or dimension: nothing is stored), NotFound, ResourceExhausted. A triple with an empty
         part, or without vectors where there is no encoder, is refused in the ack, and the others are stored.
         """
-        return insert(self._engine, name, triples, keys, values, sequence)
+        ack = insert(self._engine, name, triples, keys, values, sequence)
+        ack.add_done_callback(lambda _: self._upkeep.wake(name))
+        return ack
 
     def delete(self, name: str, ids: Sequence[int] = (), triples: Sequence[TripleLike] = ()) -> Future[tuple[int, int]]:
         """(entries deleted, ids and triples that were not there). A triple's inverse entry goes with it, either way."""
-        return delete(self._engine, name, ids, triples)
+        deleted = delete(self._engine, name, ids, triples)
+        deleted.add_done_callback(lambda _: self._upkeep.wake(name))
+        return deleted
 
     def get(self, name: str, ids: Sequence[int], fields: EntryFields = BARE) -> list[Entry]:
         """The entries of these ids, in this order; a missing one is left out."""
@@ -155,12 +163,13 @@ class Database:
         cancelled: Callable[[], bool] = lambda: False,
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Generation:
-        """Make a new tree of all entries; the new generation.
+        """Make one new tree of all entries; the new generation.
 
-        Reads and writes go on. Stopped anywhere (Cancelled where `cancelled` says so), the old tree stays.
+        Reads and writes go on. Stopped anywhere (Cancelled where `cancelled` says so), the old trees stay.
         FailedPrecondition: a build of this collection is running.
         """
-        return build(self._engine, name, seed, cancelled, progress)
+        with self._upkeep.stopped_for(name):
+            return build(self._engine, name, seed, cancelled, progress)
 
     def stats(self, name: str | None = None) -> StoreStats:
         """Counts and sizes; of every collection where `name` is None."""

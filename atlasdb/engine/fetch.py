@@ -8,7 +8,8 @@ from atlasdb.engine.engine import Engine
 from atlasdb.engine.insert import encode
 from atlasdb.engine.read import EntryFields, entries_of
 from atlasdb.store.view import View
-from atlasdb.tree.descend import Found, descend, drive, scan
+from atlasdb.tree.descend import descend
+from atlasdb.tree.rank import Found, scan
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import Beams, Block, FetchCost, Hit, Vectors
 
@@ -45,9 +46,8 @@ def _find(view: View, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found
             f"the rows have dimension {rows.dimension}; the collection {record.name!r} has dimension {record.dimension}"
         )
     if exact:
-        return scan(view.all_postings, rows, k, view.tombstones())
-    descent = descend(view.image(), rows, k, beams, view.tombstones())
-    return drive(descent, lambda request: view.postings(request.nodes.tolist()))
+        return scan(view.slots, rows, k, view.tombstones())
+    return descend(view.forest(), rows, k, beams)
 
 
 def search(engine: Engine, name: str, text: str, k: int, exact: bool) -> list[Hit]:

@@ -1,7 +1,7 @@
-"""Inserts: draft, encode what is not known yet, place, write; idempotent wherever two of them meet.
+"""Inserts: draft, encode what is not known yet, write; idempotent wherever two of them meet.
 
     caller's thread     draft the entries; look up which facts and values are there ──▶ encoder
-    engine's thread     vectors ──▶ place under INTER nodes ──▶ writer's queue
+    engine's thread     vectors ──▶ writer's queue
     writer's thread     look again, append what is new, ack
 
 The second look decides. Where a fact was there at the first look and is gone at the second, the insert starts over.
@@ -17,15 +17,13 @@ import numpy.typing as npt
 
 from atlasdb.engine.draft import Draft, EntryDraft, Source, TripleLike, check_vectors, draft
 from atlasdb.engine.engine import Engine
-from atlasdb.format import U32s
 from atlasdb.store.changes import Changes, Lookup, NewEntries
 from atlasdb.store.identity import text_identity, vector_identities
 from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.writer import WriteTxn
-from atlasdb.tree.place import nearest
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import InvalidArgument, NotFound, Unavailable
-from atlasdb_contract.ids import CollectionId, EntryId, Generation
+from atlasdb_contract.ids import CollectionId, EntryId
 from atlasdb_contract.types import Floats, Ids, InsertAck, Vectors
 
 Positions = npt.NDArray[np.int64]
@@ -46,7 +44,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """Entries with all that writing takes: keys int8 (E, D), nodes u32 (E,) of the tree of `generation`.
+    """Entries with all that writing takes: keys int8 (E, D).
 
     `values` holds the vectors of those identities that may be new, at `value_rows`.
     """
@@ -56,8 +54,6 @@ class _Ready:
     identities: list[bytes]
     values: Vectors
     value_rows: dict[bytes, int]
-    nodes: U32s
-    generation: Generation
 
 
 def insert(
@@ -151,7 +147,7 @@ def _write(
     text_rows: dict[str, int],
     encoded: Vectors,
 ) -> None:
-    """Place the entries and queue them."""
+    """Queue the entries."""
     keys = _gather([entry.key for entry in entries], request.keys, text_rows, encoded)
     sources = [entry.value for entry in entries]
     identities = _identities(sources, request.values)
@@ -162,8 +158,7 @@ def _write(
     }
     values = _gather(list(rows.values()), request.values, text_rows, encoded)
     value_rows = {identity: row for row, identity in enumerate(rows)}
-    nodes, generation = _place(engine, request.name, keys)
-    ready = _Ready(entries, keys, identities, values, value_rows, nodes, generation)
+    ready = _Ready(entries, keys, identities, values, value_rows)
     written = engine.store.submit(partial(_job, engine, request, ready), len(entries) * (2 * record.dimension + 256))
     written.add_done_callback(partial(_written, engine, request))
 
@@ -186,13 +181,6 @@ def _identities(sources: list[Source], given: Vectors | None) -> list[bytes]:
     return [text_identity(source) if isinstance(source, str) else of_rows[source] for source in sources]
 
 
-def _place(engine: Engine, name: str, keys: Vectors) -> tuple[U32s, Generation]:
-    """The INTER node of each key in the tree as it is now."""
-    with engine.store.view(name) as view:
-        image = view.image()
-    return nearest(image, keys), image.generation
-
-
 def _job(engine: Engine, request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
     """Second look, in the writer's turn; None: a fact has gone whose vectors we do not have."""
     changes = write.changes(request.name)
@@ -205,7 +193,7 @@ def _job(engine: Engine, request: _Request, ready: _Ready, write: WriteTxn) -> I
     if {entry.fact for entry, wanted in zip(ready.entries, new, strict=True) if wanted} != set(fresh):
         return None
     if fresh:
-        numbers = _append(engine, write, changes, ready, made, np.flatnonzero(new), fresh)
+        numbers = _append(write, changes, ready, made, np.flatnonzero(new), fresh)
         for fact, number in numbers.items():
             ids[fact] = EntryId(number)
     return _ack(request, ids, int(new.sum()), len(fresh))
@@ -224,7 +212,7 @@ def _ack(request: _Request, ids: list[EntryId], created: int, fresh: int) -> Ins
 
 
 def _append(
-    engine: Engine, write: WriteTxn, changes: Changes, ready: _Ready, made: Draft, new: Positions, fresh: list[int]
+    write: WriteTxn, changes: Changes, ready: _Ready, made: Draft, new: Positions, fresh: list[int]
 ) -> dict[int, int]:
     """Append the entries at `new`; fact -> id of its forward entry."""
     write.grows = True
@@ -232,9 +220,6 @@ def _append(
     entries = ready.entries if all_new else [ready.entries[i] for i in new]
     identities = ready.identities if all_new else [ready.identities[i] for i in new]
     keys = ready.keys if all_new else ready.keys.take(new)
-    nodes = ready.nodes[new]
-    if changes.record.generation != ready.generation:
-        nodes = nearest(engine.store.cache.image(write.txn, changes.tables, changes.record), keys)
     flags = np.array([entry.flags for entry in entries], np.uint8)
     ids = changes.add_entries(
         NewEntries(
@@ -243,7 +228,6 @@ def _append(
             np.array([entry.subject for entry in entries], np.uint64),
             keys,
             [made.stored[entry.fact] for entry in entries],
-            nodes,
         ),
         [made.facts[fact].hash for fact in fresh],
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from atlasdb import format as fmt
 from atlasdb.engine.engine import Engine
 from atlasdb.store.environment import TABLES
+from atlasdb.store.trees import largest_node
 from atlasdb.store.view import View
 from atlasdb_contract.ids import Generation
 
@@ -22,12 +23,13 @@ class CollectionStats:
     inverse_entries: int
     distinct_values: int
     generation: Generation
+    trees: int
     root_nodes: int
     inter_nodes: int
     delta_entries: int
     tombstones: int
     largest_posting: int
-    """Entries in the largest posting as built; in generation 0, all of them."""
+    """Slots under the INTER node that has most."""
     table_bytes: Mapping[str, int]
 
 
@@ -67,8 +69,7 @@ def stats(engine: Engine, name: str | None) -> StoreStats:
 
 
 def _collection(view: View, page_bytes: int) -> CollectionStats:
-    record, image = view.record, view.image()
-    largest = int(image.inter.counts.max(initial=0)) if record.generation else record.delta_entries
+    record, forest = view.record, view.forest()
     return CollectionStats(
         record.name,
         record.config.encoder,
@@ -78,10 +79,11 @@ def _collection(view: View, page_bytes: int) -> CollectionStats:
         record.inverse_entries,
         record.next_value - 1,
         record.generation,
-        len(image.roots),
-        len(image.inter),
+        len(record.trees),
+        sum(tree.roots for tree in record.trees),
+        sum(tree.nodes for tree in record.trees),
         record.delta_entries,
         record.tombstones,
-        largest,
+        max(map(largest_node, forest.trees), default=0),
         {table: view.pages(table) * page_bytes for table in TABLES},
     )

@@ -15,22 +15,21 @@ from atlasdb.store import entries, postings, registry, tombstones
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import TripleKey
 from atlasdb.store.index import Index, Space
-from atlasdb.store.postings import Placed
-from atlasdb.store.registry import CollectionRecord
+from atlasdb.store.postings import Slots
+from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb_contract.ids import EntryId, Generation, ValueId
 from atlasdb_contract.types import Ids, Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class NewEntries:
-    """N entries to append, as columns: flags, value ids, subjects, keys (N, D), stored texts, INTER nodes."""
+    """N entries to append, as columns: flags, value ids, subjects, keys (N, D), stored texts."""
 
     flags: npt.NDArray[np.uint8]
     value_ids: Ids
     subjects: Ids
     keys: Vectors
     texts: Sequence[bytes]
-    nodes: fmt.U32s
 
 
 class Lookup:
@@ -89,7 +88,7 @@ class Changes(Lookup):
         self._before = record
         self._new_triples: dict[int, list[int]] = {}
         self._new_values: dict[bytes, ValueId] = {}
-        self._placed: list[Placed] = []
+        self._placed: list[Slots] = []
         self.deleted: list[int] = []
 
     # ---- lookups, of what is gathered too ----
@@ -129,7 +128,7 @@ class Changes(Lookup):
         inverse = (new.flags & fmt.Flag.INVERSE) != 0
         for digest, number in zip(hashes, ids[~inverse].tolist(), strict=True):
             self._new_triples.setdefault(digest, []).append(number)
-        self._placed.append(Placed(new.nodes, ids, new.value_ids, new.keys))
+        self._placed.append(Slots(ids, new.value_ids, new.keys))
         self.record = replace(
             self.record,
             next_entry=EntryId(first + len(ids)),
@@ -171,25 +170,39 @@ class Changes(Lookup):
             deletions=self.record.deletions + 1,
         )
 
-    def flip(self, generation: Generation, folded: Ids, delta_entries: int) -> None:
-        """Make `generation`, which holds every entry, the one that is read.
+    def touch(self) -> None:
+        """The tables of postings or nodes change: no address in them holds any longer by itself."""
+        self.record = replace(self.record, revision=self.record.revision + 1)
 
-        `folded`: the tombstones without a slot in its postings; `delta_entries`: entries in its deltas.
+    def flip(self, tree: TreeRecord | None, replaced: frozenset[int], folded: int, gone: Ids) -> None:
+        """Read `tree` in place of the trees of the generations `replaced` and of the delta up to the entry `folded`.
+
+        `gone`: the tombstones that have no slot any more.
         """
-        tombstones.remove(self._txn, self.tables, folded)
-        self._placed.clear()
+        if self._placed:
+            postings.append(self._txn, self.tables, self.record.folded, Slots.joined(self._placed))
+            self._placed.clear()
+        postings.cut_delta(self._txn, self.tables, self.record.dimension, self.record.folded, folded)
+        tombstones.remove(self._txn, self.tables, gone)
+        kept = tuple(one for one in self.record.trees if one.generation not in replaced)
+        delta = postings.of_delta(self._txn, self.tables, folded)
+        left = sum(fmt.slot_count(self.record.dimension, key, record) for key, record in delta)
         self.record = replace(
             self.record,
-            generation=generation,
-            delta_entries=delta_entries,
-            tombstones=self.record.tombstones - len(folded),
+            generation=tree.generation if tree else Generation(self.record.generation + 1),
+            trees=(*kept, tree) if tree else kept,
+            folded=EntryId(folded),
+            delta_entries=left,
+            tombstones=self.record.tombstones - len(gone),
             deletions=self.record.deletions + 1,
         )
+        self.touch()
 
     def flush(self) -> None:
         """Write what is gathered; the last act of the transaction."""
         if self._placed:
-            postings.append(self._txn, self.tables, self.record.generation, Placed.joined(self._placed))
+            postings.append(self._txn, self.tables, self.record.folded, Slots.joined(self._placed))
+            self.touch()
         if self._new_triples:
             pairs = [(digest, number) for digest, numbers in self._new_triples.items() for number in numbers]
             self._grow(self._triples, np.array(pairs, np.uint64).reshape(-1, 2))

@@ -6,18 +6,19 @@ memory an entry. Damage is told in sentences; a sentence about many entries name
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from atlasdb import format as fmt
-from atlasdb.format import Flag
-from atlasdb.store import entries, postings, tombstones
+from atlasdb.format import Flag, Level
+from atlasdb.store import entries, nodes, postings, tombstones, trees
 from atlasdb.store.environment import Db
 from atlasdb.store.identity import triple_key
 from atlasdb.store.index import Index, Space
+from atlasdb.store.registry import TreeRecord
 from atlasdb.store.view import View
 from atlasdb.tree.check import problems
 from atlasdb_contract.errors import DataLoss
@@ -75,7 +76,7 @@ class _Check:
             ("entries", self._check_entries),
             ("the index", self._check_index),
             ("postings", self._check_postings),
-            ("the tree", self._check_tree),
+            ("the trees", self._check_trees),
         ):
             try:
                 stage()
@@ -139,15 +140,16 @@ class _Check:
             yield len(batch)
 
     def _read_postings(self) -> Iterator[int]:
-        view = self._view
-        for segment in postings.of_generation(view.txn, view.tables, view.record.generation):
+        view, record = self._view, self._view.record
+        trees = [postings.of_tree(view.txn, view.tables, tree.generation) for tree in record.trees]
+        delta = postings.of_delta(view.txn, view.tables, record.folded)
+        for lent in chain(*trees, delta):
             try:
-                ids, value_ids, keys = fmt.open_postings([segment])
+                ids, value_ids, keys = fmt.open_slots(record.dimension, *lent)
             except DataLoss as error:
                 self._damage.append(str(error))
                 continue
-            nodes = np.full(len(ids), fmt.POSTING_KEY.unpack(segment[0])[1], np.uint64)
-            self._slots.add(ids=ids, value_ids=value_ids, keys=_fingerprints(keys), nodes=nodes)
+            self._slots.add(ids=ids, value_ids=value_ids, keys=_fingerprints(keys))
             yield len(ids)
 
     # ---- how they fit together ----
@@ -198,12 +200,23 @@ class _Check:
         if len(live) == len(there):
             self._say(there[(live != there).any(axis=1), 0], "entries that differ from their slot in a posting")
 
-    def _check_tree(self) -> None:
-        record, image, nodes = self._view.record, self._view.fresh_image(), self._slots["nodes"]
-        self._say(np.unique(nodes[nodes >= len(image.inter)]), "nodes with a posting that the tree lacks")
-        self._expect("entries in deltas", len(nodes) - int(image.inter.counts.sum()), record.delta_entries)
-        if record.generation:
-            self._damage += [f"{self._name}: {problem}" for problem in problems(image, None)]
+    def _check_trees(self) -> None:
+        view, record = self._view, self._view.record
+        of_trees = sum(tree.slots for tree in record.trees)
+        self._expect("slots of the delta", len(self._slots["ids"]) - of_trees, record.delta_entries)
+        for tree in record.trees:
+            trees.read(view.txn, view.tables, tree, record.dimension)
+            self._damage += [f"{self._name}: generation {tree.generation}: {what}" for what in self._problems(tree)]
+
+    def _problems(self, tree: TreeRecord) -> list[str]:
+        view, dimension = self._view, self._view.record.dimension
+        roots, inter = (
+            [fmt.open_nodes(dimension, *lent) for lent in nodes.of_level(view.txn, view.tables, tree.generation, level)]
+            for level in Level
+        )
+        starts = np.concatenate([part.starts[:-1] for part in inter] + [inter[-1].starts[-1:]])
+        gates, links = (np.concatenate([part.links for part in level]) for level in (roots, inter))
+        return problems(gates, links, starts.astype(np.int64), tree.slots)
 
 
 def _fingerprints(vectors: Vectors) -> Ids:

@@ -24,11 +24,6 @@ def after(txn: Txn, db: Db, last: int, limit: int) -> Iterator[tuple[memoryview,
             more = cursor.next()
 
 
-def columns_after(txn: Txn, db: Db, dimension: int, last: int, limit: int) -> fmt.EntryColumns:
-    """Up to `limit` entries with ids above `last`, in id order: checked and copied, their texts left out."""
-    return fmt.open_columns(dimension, list(after(txn, db, last, limit)))
-
-
 def append(txn: Txn, db: Db, new: Sequence[tuple[bytes, bytes]]) -> None:
     """Records with ids above all that the table holds: LMDB then fills its pages."""
     with txn.cursor(db) as cursor:

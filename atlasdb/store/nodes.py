@@ -1,50 +1,41 @@
-"""The stored nodes of a generation's tree."""
+"""The table of nodes: a tree's ROOTs and INTER nodes, in records of 1 << NODES_SHIFT that descents read where they lie."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from atlasdb import format as fmt
-from atlasdb.format import Level
+from atlasdb.format import Level, NodeColumns
 from atlasdb.store.environment import Tables, Txn
-from atlasdb.tree.image import Nodes, TreeImage
-from atlasdb_contract.errors import DataLoss
+from atlasdb.tree.image import TreePlan
 from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Vectors
 
-NODES_AT_ONCE = 64
-"""Nodes in a record: few enough to be rewritten for one of them, many enough that a tree is read in a moment."""
+RECORD_NODES = 1 << fmt.NODES_SHIFT
 
-
-def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes: Nodes, start: int, stop: int) -> None:
-    """The nodes start .. stop of one level; start is a multiple of NODES_AT_ONCE."""
-    for first in range(start, min(stop, len(nodes)), NODES_AT_ONCE):
-        key = fmt.NODE_KEY.pack(generation, level, first)
-        here = slice(first, first + NODES_AT_ONCE)
-        columns = fmt.NodeColumns(nodes.vectors.take(here), nodes.counts[here], nodes.parents[here], nodes.links[here])
-        txn.put(key, fmt.seal_nodes(key, columns), db=tables.nodes)
+Record = tuple[bytes, memoryview]
 
 
-def read(txn: Txn, tables: Tables, generation: Generation, dimension: int) -> TreeImage:
-    """The tree of a generation. Generation 0 has none: it is flat."""
-    if generation == 0:
-        return TreeImage.flat(dimension)
-    roots, inter, guides = (_level(txn, tables, generation, level, dimension) for level in Level)
-    return TreeImage.of(generation, roots, inter, guides)
-
-
-def _level(txn: Txn, tables: Tables, generation: Generation, level: Level, dimension: int) -> Nodes:
-    found: list[fmt.NodeColumns] = []
-    count = 0
+def of_level(txn: Txn, tables: Tables, generation: Generation, level: Level) -> Iterator[Record]:
+    """(key, record) of one level, where they lie; unchecked."""
+    prefix = fmt.NODE_KEY.pack(generation, level, 0)[:5]
     with txn.cursor(tables.nodes) as cursor:
-        more = cursor.set_range(fmt.NODE_KEY.pack(generation, level, 0))
-        while more and fmt.NODE_KEY.unpack(cursor.key()) == (generation, level, count):
-            found.append(fmt.open_nodes(dimension, *cursor.item()))
-            count += len(found[-1].entries)
+        more = cursor.set_range(prefix)
+        while more and (key := bytes(cursor.key())).startswith(prefix):
+            yield key, cursor.value()
             more = cursor.next()
-        if more and fmt.NODE_KEY.unpack(cursor.key())[:2] == (generation, level):
-            raise DataLoss(f"nodes from {count} on are missing at level {level.name} of generation {generation}")
-    if not found:
-        return Nodes.none(dimension)
-    vectors = [part.vectors for part in found]
-    keys = Vectors(np.concatenate([v.data for v in vectors]), np.concatenate([v.scales for v in vectors]))
-    entries, parents, links = (np.concatenate([part[column] for part in found]) for column in (1, 2, 3))
-    return Nodes(keys, entries, parents, links)
+
+
+def columns(planned: TreePlan, level: Level) -> NodeColumns:
+    """A planned level as it is stored: a ROOT's links are its gates, and its starts are none."""
+    if level is Level.ROOT:
+        return NodeColumns(planned.roots, np.zeros(len(planned.roots) + 1, np.uint64), planned.gates)
+    return NodeColumns(planned.nodes, planned.starts.astype(np.uint64), planned.links)
+
+
+def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes: NodeColumns, first: int) -> None:
+    """One record: the nodes from `first`, a multiple of RECORD_NODES, on."""
+    stop = min(first + RECORD_NODES, len(nodes.links))
+    here = slice(first, stop)
+    key = fmt.NODE_KEY.pack(generation, level, first)
+    part = NodeColumns(nodes.vectors.take(here), nodes.starts[first : stop + 1], nodes.links[here])
+    txn.put(key, fmt.seal_nodes(key, part), db=tables.nodes)

@@ -1,166 +1,146 @@
-"""Postings: the entry keys under one INTER node, in segments.
+"""The table of postings: slots (an entry's id, value id and key) in records that fetches read where they lie.
 
-    (generation, node, 0)          what the build wrote
-    (generation, node, entry id)   deltas: what commits added since, the first id first
+    (generation, slot)   a tree's slots, node after node: records of 1 << SLOTS_SHIFT, the last one shorter
+    (0, entry id)        the delta: slots that no tree has yet, in id order; a short record is rewritten longer
 
-A small delta is rewritten longer until it holds DELTA_ENTRIES; so many small inserts leave few segments. The entry ids
-of a node's deltas rise with the segments.
+A record of a tree is written once and deleted once. Delta records whose ids all trees have are dead; `clear` takes them.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from atlasdb import format as fmt
 from atlasdb.store.environment import Tables, Txn
-from atlasdb.tree.descend import PostingView
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Ids, Vectors
 
-DELTA_ENTRIES = 64
-"""A delta below this is extended in place by the next commit."""
-LARGE_BYTES = 1 << 16
-"""A segment from this size on is lent to a fetch; below, a copy costs less than looking at it by itself."""
-TOGETHER_BYTES = 1 << 20
-"""So much is copied together."""
-SEGMENT_ENTRIES = 1024
-"""Most entries in one segment: at D = 384 some 400 KiB."""
+DELTA = Generation(0)
+"""Generation of the delta's records."""
+DELTA_SLOTS = 256
+"""A delta record below this is extended by the next commit."""
+RECORD_SLOTS = 1 << fmt.SLOTS_SHIFT
 
 Record = tuple[bytes, memoryview]
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Entries on their way into postings: `nodes` u32 (N,), the rest as in a posting."""
+class Slots(NamedTuple):
+    """N slots as columns: ids and value ids u64 (N,), keys int8 (N, D)."""
 
-    nodes: fmt.U32s
     ids: Ids
     value_ids: Ids
     keys: Vectors
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """N."""
         return len(self.ids)
 
-    def take(self, positions: Any) -> "Placed":
+    def part(self, positions: slice) -> "Slots":
         """Some of them."""
-        return Placed(self.nodes[positions], self.ids[positions], self.value_ids[positions], self.keys.take(positions))
+        return Slots(self.ids[positions], self.value_ids[positions], self.keys.take(positions))
 
     @staticmethod
-    def joined(parts: list["Placed"]) -> "Placed":
+    def joined(parts: list["Slots"]) -> "Slots":
         """All of several, in order; at least one."""
-        keys = Vectors(
-            np.concatenate([part.keys.data for part in parts]), np.concatenate([part.keys.scales for part in parts])
+        if len(parts) == 1:
+            return parts[0]
+        return Slots(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.value_ids for part in parts]),
+            Vectors(
+                np.concatenate([part.keys.data for part in parts]), np.concatenate([part.keys.scales for part in parts])
+            ),
         )
-        nodes, ids, value_ids = (
-            np.concatenate([getattr(part, column) for part in parts]) for column in ("nodes", "ids", "value_ids")
-        )
-        return Placed(nodes, ids, value_ids, keys)
 
 
-def by_node(placed: Placed) -> Iterator[tuple[int, Placed]]:
-    """(node, its entries in order) for each node, rising."""
-    if not len(placed):
-        return
-    ordered = placed.take(np.argsort(placed.nodes, kind="stable"))
-    cuts = np.flatnonzero(np.diff(ordered.nodes)) + 1
-    bounds = [0, *cuts.tolist(), len(ordered)]
-    for start, stop in pairwise(bounds):
-        yield int(ordered.nodes[start]), ordered.take(slice(start, stop))
+def of_tree(txn: Txn, tables: Tables, generation: Generation) -> Iterator[Record]:
+    """(key, record) of a tree's records, where they lie; unchecked."""
+    return _from(txn, tables, generation, 0)
 
 
-def of_nodes(txn: Txn, tables: Tables, generation: Generation, nodes: Iterable[int]) -> Iterator[Record]:
-    """(key, record) of all segments of these nodes, where they lie; unchecked."""
+def of_delta(txn: Txn, tables: Tables, folded: int) -> Iterator[Record]:
+    """(key, record) of the delta after the id `folded`, where they lie; unchecked."""
+    return _from(txn, tables, DELTA, folded + 1)
+
+
+def _from(txn: Txn, tables: Tables, generation: Generation, first: int) -> Iterator[Record]:
+    prefix = generation.to_bytes(4, "big")
     with txn.cursor(tables.postings) as cursor:
-        for node in nodes:
-            prefix = fmt.POSTING_KEY.pack(generation, node, 0)[:8]
-            more = cursor.set_range(prefix)
-            while more and (key := bytes(cursor.key())).startswith(prefix):
-                yield key, cursor.value()
-                more = cursor.next()
-
-
-def of_generation(txn: Txn, tables: Tables, generation: Generation) -> Iterator[Record]:
-    """(key, record) of every segment, where it lies; unchecked."""
-    prefix = fmt.POSTING_KEY.pack(generation, 0, 0)[:4]
-    with txn.cursor(tables.postings) as cursor:
-        more = cursor.set_range(prefix)
+        more = cursor.set_range(fmt.POSTING_KEY.pack(generation, first))
         while more and (key := bytes(cursor.key())).startswith(prefix):
             yield key, cursor.value()
             more = cursor.next()
 
 
-def views(segments: Iterable[Record]) -> Iterator[PostingView]:
-    """Segments opened and checked: large ones where they lie, small ones copied together."""
-    small: list[Record] = []
-    size = 0
-    for segment in segments:
-        if len(segment[1]) >= LARGE_BYTES:
-            yield PostingView(*fmt.open_postings([segment]))
-            continue
-        small.append(segment)
-        size += len(segment[1])
-        if size >= TOGETHER_BYTES:
-            yield PostingView(*fmt.open_postings(small))
-            small, size = [], 0
-    if small:
-        yield PostingView(*fmt.open_postings(small))
+def opened(dimension: int, records: Iterator[Record]) -> Iterator[Slots]:
+    """The slots of each record, checked: views of it."""
+    return (Slots(*fmt.open_slots(dimension, key, record)) for key, record in records)
 
 
-def write_built(txn: Txn, tables: Tables, generation: Generation, placed: Placed) -> None:
-    """The built postings of whole nodes; a very large one is continued in further segments."""
-    for node, entries in by_node(placed):
-        _write(txn, tables, generation, node, entries, first_segment=0)
+def write_tree(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
+    """A tree's slots from `first`, a multiple of RECORD_SLOTS, on."""
+    for start in range(0, slots.count, RECORD_SLOTS):
+        _put(txn, tables, generation, first + start, slots.part(slice(start, start + RECORD_SLOTS)))
 
 
-def append(txn: Txn, tables: Tables, generation: Generation, placed: Placed) -> None:
-    """Add entries to the deltas of their nodes. Their ids are above all that the nodes' deltas hold."""
-    for node, entries in by_node(placed):
-        last = _last_delta(txn, tables, generation, node)
-        if last is not None and len(last) + len(entries) <= DELTA_ENTRIES:
-            entries = Placed.joined([last, entries])
-        _write(txn, tables, generation, node, entries, first_segment=int(entries.ids[0]))
+def append(txn: Txn, tables: Tables, folded: int, slots: Slots) -> None:
+    """Add to the delta; the ids rise and are above all that it holds."""
+    last = _last_short(txn, tables, folded, slots.keys.dimension)
+    if last is not None:
+        slots = Slots.joined([last, slots])
+    for start in range(0, slots.count, RECORD_SLOTS):
+        part = slots.part(slice(start, start + RECORD_SLOTS)) if slots.count > RECORD_SLOTS else slots
+        _put(txn, tables, DELTA, int(part.ids[0]), part)
 
 
-def _write(txn: Txn, tables: Tables, generation: Generation, node: int, entries: Placed, first_segment: int) -> None:
-    for start in range(0, len(entries), SEGMENT_ENTRIES):
-        part = entries.take(slice(start, start + SEGMENT_ENTRIES)) if len(entries) > SEGMENT_ENTRIES else entries
-        key = fmt.POSTING_KEY.pack(generation, node, int(part.ids[0]) if start else first_segment)
-        txn.put(key, fmt.seal_posting(key, part.ids, part.value_ids, part.keys), db=tables.postings)
+def cut_delta(txn: Txn, tables: Tables, dimension: int, before: int, folded: int) -> None:
+    """Let the delta begin after `folded`; it began after `before`. A record that spans the cut is divided."""
+    for slots in opened(dimension, of_delta(txn, tables, before)):
+        if slots.ids[0] > folded:
+            return
+        if slots.ids[-1] > folded:
+            rest = slots.part(slice(int(np.searchsorted(slots.ids, np.uint64(folded), side="right")), None))
+            _put(txn, tables, DELTA, folded + 1, Slots(rest.ids.copy(), rest.value_ids.copy(), rest.keys))
+            return
 
 
-def _last_delta(txn: Txn, tables: Tables, generation: Generation, node: int) -> Placed | None:
-    """The node's last segment, copied, if it is a sound delta below DELTA_ENTRIES."""
+def _put(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
+    key = fmt.POSTING_KEY.pack(generation, first)
+    txn.put(key, fmt.seal_slots(key, *slots), db=tables.postings)
+
+
+def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots | None:
+    """The delta's last record, copied, if it may be extended."""
     with txn.cursor(tables.postings) as cursor:
-        if not (cursor.prev() if cursor.set_range(fmt.POSTING_KEY.pack(generation, node + 1, 0)) else cursor.last()):
+        if not (cursor.prev() if cursor.set_range(fmt.POSTING_KEY.pack(DELTA + 1, 0)) else cursor.last()):
             return None
         key, record = bytes(cursor.key()), cursor.value()
-        *where, segment = fmt.POSTING_KEY.unpack(key)
-        if where != [generation, node] or segment == 0 or fmt.posting_count(record) >= DELTA_ENTRIES:
+        generation, first = fmt.POSTING_KEY.unpack(key)
+        if generation != DELTA or first <= folded or len(record) >= fmt.slot_offsets(DELTA_SLOTS).keys + DELTA_SLOTS * dimension:
             return None
         try:
-            ids, value_ids, keys = fmt.open_postings([(key, record)])
+            ids, value_ids, keys = fmt.open_slots(dimension, key, record)
         except DataLoss:
             return None
-        copied = Vectors(keys.data.copy(), keys.scales.copy())
-        return Placed(np.full(len(ids), node, np.uint32), ids.copy(), value_ids.copy(), copied)
+        return Slots(ids.copy(), value_ids.copy(), Vectors(keys.data.copy(), keys.scales.copy()))
 
 
-def clear(txn: Txn, tables: Tables, keep: Generation, limit: int) -> int:
-    """Delete up to `limit` postings and nodes of all generations but `keep`; how many."""
+def clear(txn: Txn, tables: Tables, keep: frozenset[int], folded: int, limit: int) -> int:
+    """Delete up to `limit` records of trees that are not in `keep`, and of the delta up to `folded`; how many."""
     cleared = 0
     for db in (tables.postings, tables.nodes):
         with txn.cursor(db) as cursor:
             more = cursor.first()
             while more and cleared < limit:
-                generation = int.from_bytes(cursor.key()[:4], "big")
-                if generation == keep:
-                    more = cursor.set_range((keep + 1).to_bytes(4, "big"))
+                generation, first = fmt.POSTING_KEY.unpack(bytes(cursor.key()[:12]).ljust(12, b"\0"))
+                if generation == DELTA and first > folded:
+                    more = cursor.set_range(fmt.POSTING_KEY.pack(DELTA + 1, 0))
+                elif generation in keep:
+                    more = cursor.set_range((generation + 1).to_bytes(4, "big"))
                 else:
-                    cursor.delete()
+                    more = cursor.delete()
                     cleared += 1
-                    more = len(cursor.key()) > 0
     return cleared

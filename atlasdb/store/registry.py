@@ -1,7 +1,7 @@
 """The registry: one record for each collection, by name, in the main table."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 from atlasdb import format as fmt
@@ -9,6 +9,16 @@ from atlasdb.store.environment import Txn
 from atlasdb_contract.errors import NotFound
 from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
 from atlasdb_contract.types import Collection, CollectionConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRecord:
+    """One tree: the generation that its records are under, and how many ROOTs, INTER nodes and slots they hold."""
+
+    generation: Generation
+    roots: int
+    nodes: int
+    slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +31,21 @@ class CollectionRecord:
     """Its dimension is never 0 here."""
     created: float
     generation: Generation = Generation(0)
+    """Of the tree made last."""
+    trees: tuple[TreeRecord, ...] = ()
+    folded: EntryId = EntryId(0)
+    """The delta begins after this entry."""
     next_entry: EntryId = EntryId(1)
     next_value: ValueId = ValueId(1)
     entries: int = 0
     inverse_entries: int = 0
     delta_entries: int = 0
-    """Entries placed since the generation was built; deleted ones count."""
+    """Slots of the delta; deleted ones count."""
     tombstones: int = 0
     deletions: int = 0
     """Changes of the table of tombstones so far: names its contents in caches."""
+    revision: int = 0
+    """Changes of the tables of postings and nodes so far: names their contents in caches."""
 
     @property
     def dimension(self) -> int:
@@ -72,7 +88,8 @@ def records(txn: Txn) -> Iterator[CollectionRecord]:
 
 def put(txn: Txn, record: CollectionRecord) -> None:
     """Write or overwrite."""
-    content = {field.name: getattr(record, field.name) for field in fields(record)} | {"config": _config(record.config)}
+    content = {field.name: getattr(record, field.name) for field in fields(record)}
+    content |= {"config": _config(record.config), "trees": [astuple(tree) for tree in record.trees]}
     txn.put(_key(record.name), fmt.seal_map(_key(record.name), content))
 
 
@@ -97,6 +114,7 @@ def _config(config: CollectionConfig) -> dict[str, Any]:
 def _open(key: bytes, record: memoryview) -> CollectionRecord:
     content = fmt.open_map("main", key, record)
     config = content.pop("config")
+    content["trees"] = tuple(TreeRecord(*tree) for tree in content["trees"])
     if isinstance(config["inverse"], list):
         config["inverse"] = frozenset(config["inverse"])
     return CollectionRecord(config=CollectionConfig(**config), **content)

@@ -18,7 +18,7 @@ from atlasdb_contract.types import CollectionConfig
 
 T = TypeVar("T")
 
-CLEAR_RECORDS = 2048
+CLEAR_RECORDS = 64
 """Records of a superseded tree that one transaction deletes."""
 
 
@@ -105,11 +105,15 @@ class Store:
     # ---- leftovers ----
 
     def clear_generations(self, name: str) -> None:
-        """Delete postings and nodes of all generations but the one that is read, some in each transaction."""
+        """Delete what no tree that is read needs, and the delta that trees have, some in each transaction."""
 
         def job(write: WriteTxn) -> int:
             changes = write.changes(name)
-            return postings.clear(write.txn, changes.tables, changes.record.generation, CLEAR_RECORDS)
+            keep = frozenset(int(tree.generation) for tree in changes.record.trees)
+            cleared = postings.clear(write.txn, changes.tables, keep, changes.record.folded, CLEAR_RECORDS)
+            if cleared:
+                changes.touch()
+            return cleared
 
         while self.submit(job).result() == CLEAR_RECORDS:
             pass

@@ -1,42 +1,30 @@
 """A view: one collection as it is at one moment, in a read transaction that owns all that is borrowed through it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from atlasdb import format as fmt
 from atlasdb.format import EntryColumns, StoredEntry
-from atlasdb.store import entries, nodes, postings, tombstones
+from atlasdb.store import entries, postings, tombstones
 from atlasdb.store.changes import Lookup
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.registry import CollectionRecord
-from atlasdb.tree.descend import PostingView
-from atlasdb.tree.image import TreeImage
+from atlasdb.store.trees import TreeCache
+from atlasdb.tree.image import Forest
+from atlasdb.tree.rank import PostingView
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
 
 
 class Cache:
-    """What views share: the latest tree and tombstones of each collection. Values are immutable."""
+    """What views share: where trees lie, and the latest tombstones of each collection. Values are immutable."""
 
     def __init__(self) -> None:
-        self._images: dict[CollectionId, TreeImage] = {}
+        self.trees = TreeCache()
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
-
-    def image(self, txn: Txn, tables: Tables, record: CollectionRecord) -> TreeImage:
-        """The tree of the record's generation."""
-        image = self._images.get(record.id)
-        if image is None or image.generation != record.generation:
-            image = nodes.read(txn, tables, record.generation, record.dimension)
-            self.keep_image(record.id, image)
-        return image
-
-    def keep_image(self, collection: CollectionId, image: TreeImage) -> None:
-        """Remember the newest."""
-        known = self._images.get(collection)
-        if known is None or known.generation <= image.generation:
-            self._images[collection] = image
 
     def tombstones(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Ids:
         """Sorted u64 (n,)."""
@@ -56,7 +44,7 @@ class Cache:
 
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
-        self._images.pop(collection, None)
+        self.trees.forget(collection)
         self._tombstones.pop(collection, None)
 
 
@@ -74,13 +62,9 @@ class View:
         """Which triples and values there are."""
         return Lookup(self.txn, self.tables, self.record)
 
-    def image(self) -> TreeImage:
-        """The tree."""
-        return self.cache.image(self.txn, self.tables, self.record)
-
-    def fresh_image(self) -> TreeImage:
-        """The tree, read from its records."""
-        return nodes.read(self.txn, self.tables, self.record.generation, self.record.dimension)
+    def forest(self) -> Forest:
+        """Where all slots lie; good as long as the view is open."""
+        return self.cache.trees.forest(self.txn, self.tables, self.record, self.tombstones())
 
     def tombstones(self) -> Ids:
         """Sorted u64 (n,)."""
@@ -96,21 +80,19 @@ class View:
         for key, record in entries.after(self.txn, self.tables.entries, after, limit):
             yield fmt.open_entry(self.record.dimension, key, record)
 
-    def columns_after(self, after: int, limit: int) -> EntryColumns:
-        """The same without their texts, as columns."""
-        return entries.columns_after(self.txn, self.tables.entries, self.record.dimension, after, limit)
+    def columns(self, ids: Ids) -> EntryColumns:
+        """Those that are there without their texts, as columns, in the order of `ids`, copied."""
+        return fmt.open_columns(self.record.dimension, entries.records(self.txn, self.tables.entries, ids))
 
     def values(self, ids: Ids) -> Vectors:
         """The values of these ids, in order, copied."""
         return entries.values(self.txn, self.tables.values, self.record.dimension, ids)
 
-    def postings(self, wanted: Iterable[int]) -> list[PostingView]:
-        """All segments of these INTER nodes."""
-        return list(postings.views(postings.of_nodes(self.txn, self.tables, self.record.generation, wanted)))
-
-    def all_postings(self) -> Iterator[PostingView]:
-        """Every segment of the tree."""
-        return postings.views(postings.of_generation(self.txn, self.tables, self.record.generation))
+    def slots(self) -> Iterator[PostingView]:
+        """The slots of every tree and of the delta, record by record, checked."""
+        parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
+        records = chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded))
+        return (PostingView(*slots) for slots in postings.opened(self.record.dimension, records))
 
     def pages(self, table: str) -> int:
         """LMDB pages of one of the collection's tables."""

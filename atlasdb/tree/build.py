@@ -1,9 +1,9 @@
 """Plan a whole tree from the keys of all entries; design (4).
 
-    entries by head  ->  guides (one a head)  ->  ROOTs over guides  ->  links guide - ROOTs  ->  INTER nodes
+    entries by head  ->  INTER nodes (one a head)  ->  ROOTs over nodes  ->  numbers  ->  links  ->  order of the entries
 
-INTER nodes are cut from the guides in the order of their nearest ROOTs, so that those that stand together on disk are
-near each other. Memory beyond the keys: a guide's D bytes and some 40 bytes an entry; vectors are floats by the chunk.
+A node is made of the mean of its keys in the metric of `whiten`: ROOTs and links are found there. The plan holds the
+duals, with which a row is compared. Memory beyond the keys: 2 D + 4 L bytes a node and some 40 bytes an entry.
 """
 
 from collections.abc import Callable
@@ -11,51 +11,52 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb.tree import kmeans, listing, whiten
-from atlasdb.tree.image import Nodes, TreePlan, U32s
-from atlasdb.tree.kmeans import Positions
+from atlasdb.tree import graph, kmeans, means, whiten
+from atlasdb.tree.graph import I32s
+from atlasdb.tree.image import TreePlan
+from atlasdb.tree.kmeans import Positions, Tick
 from atlasdb.tree.whiten import Metric
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Floats, Progress, Vectors
 
-ROOT_POWER = 0.75
-"""There are guides^ROOT_POWER ROOTs, so that a ROOT lists guides^(1/4) guides of its own: 16 of 67,000."""
-POSTING_ENTRIES = 16
-"""Entries in a posting, about: at D = 384 some 7 KiB."""
-GUIDE_ENTRIES = 32
-"""A head of more than twice as many entries gets several guides."""
-REFINE = 2
+ROOTS = 1.0
+"""There are so many times the square root of the number of nodes."""
+SAMPLE = 48
+"""Nodes for each ROOT that the ROOTs are found on."""
+GATES = 4
+"""E: nodes of each ROOT where a walk enters."""
+NODE_ENTRIES = 32
+"""A head of more than twice as many entries gets several nodes."""
 
 
 def plan(
-    keys: Vectors, heads: npt.NDArray[np.integer], seed: int = 0, progress: Callable[[Progress], None] | None = None
+    keys: Vectors,
+    heads: npt.NDArray[np.integer],
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+    threads: int = 2,
 ) -> TreePlan:
     """Keys int8 (M, D), `heads` (M,) the number of each entry's head; M from 0 up.
 
     `progress` is called every few thousand vectors; what it raises stops the build. The same input and seed give the
-    same plan.
+    same plan, whatever the number of threads.
     """
     if not len(keys):
         return _empty(keys.dimension)
     order, starts = by_head(keys, heads)
     metric = whiten.measure(keys, order, starts, seed)
-    guides = _centroids(keys, order, starts, metric, _ticks(progress, "guides", len(keys)))
-
-    def load(positions: Positions) -> Floats:
-        return kmeans.unit(guides.take(positions).floats())
-
-    count = len(guides)
-    tick = _ticks(progress, "clusters", count * (5 + REFINE))
-    roots = kmeans.fit_grouped(load, count, round(count**ROOT_POWER), seed, REFINE, tick)
-    links = listing.links(load, count, roots, tick)
-    seen = Vectors(guides.data, guides.scales)
-    for chunk in kmeans.chunks(np.arange(count)):
-        piece = quantise(metric.dual(guides.take(chunk).floats()))
-        seen.data[chunk], seen.scales[chunk] = piece.data, piece.scales
-    return _assemble(metric, seen, quantise(metric.dual(roots.centroids)), links, order, starts)
+    nodes = means.of_ranges(keys, order, starts, metric, threads, _ticks(progress, "nodes", len(keys)))
+    tick = _ticks(progress, "graph", len(nodes) * (2 + graph.AGAIN))
+    roots, own, likeness = rooted(nodes, seed, tick)
+    rank = np.lexsort((positions_within(nodes, own, len(roots)), own))
+    nodes, own = nodes.take(rank), own[rank]
+    gates = gates_of(own, likeness[rank], len(roots))
+    links = graph.linked(nodes, gates, own, seed, threads, tick)
+    order, starts = _renumbered(order, starts, rank)
+    return TreePlan(quantise(metric.dual(roots)), gates, means.duals(nodes, metric), links, starts, order)
 
 
-def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) -> kmeans.Tick:
+def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) -> Tick:
     done = 0
 
     def tick(more: int) -> None:
@@ -68,7 +69,7 @@ def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) 
 
 
 def by_head(keys: Vectors, heads: npt.NDArray[np.integer]) -> tuple[Positions, Positions]:
-    """Entries in the order of their heads, and where each guide's begin: guide g has order[starts[g]:starts[g + 1]].
+    """Entries in the order of their heads, and where each node's begin: node g has order[starts[g]:starts[g + 1]].
 
     A large head is cut into pieces along the direction in which its keys differ most.
     """
@@ -76,10 +77,10 @@ def by_head(keys: Vectors, heads: npt.NDArray[np.integer]) -> tuple[Positions, P
     bounds = np.flatnonzero(np.diff(heads[order])) + 1
     starts = np.concatenate([[0], bounds, [len(order)]])
     cuts = []
-    for head in np.flatnonzero(np.diff(starts) > 2 * GUIDE_ENTRIES):
+    for head in np.flatnonzero(np.diff(starts) > 2 * NODE_ENTRIES):
         start, stop = int(starts[head]), int(starts[head + 1])
         order[start:stop] = _along(keys, order[start:stop])
-        size = max(GUIDE_ENTRIES, round((stop - start) ** 0.5))
+        size = max(NODE_ENTRIES, round((stop - start) ** 0.5))
         pieces = round((stop - start) / size)
         cuts.append(np.linspace(start, stop, pieces, endpoint=False)[1:].astype(np.int64))
     return order, np.sort(np.concatenate([starts, *cuts]))
@@ -87,85 +88,60 @@ def by_head(keys: Vectors, heads: npt.NDArray[np.integer]) -> tuple[Positions, P
 
 def _along(keys: Vectors, members: Positions) -> Positions:
     """One head's entries, ordered by their keys' first principal direction; equal keys stay together."""
-    sample = keys.take(members[:: max(1, len(members) // 512)]).floats()
-    direction = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)[2][0]
+    direction = kmeans.principal(keys.take(members[:: max(1, len(members) // 256)]).floats())
     along = np.concatenate([keys.take(chunk).floats() @ direction for chunk in kmeans.chunks(members)])
     return members[np.argsort(along, kind="stable")]
 
 
-def _centroids(keys: Vectors, order: Positions, starts: Positions, metric: Metric, tick: kmeans.Tick) -> Vectors:
-    """The guides: means of their entries' keys in the metric, as int8 (G, D)."""
-    count = len(starts) - 1
-    data = np.empty((count, keys.dimension), np.int8)
-    scales = np.empty(count, np.float32)
-    step = np.searchsorted(starts, np.arange(0, len(order), kmeans.CHUNK), side="left")
-    for first, last in zip(step, [*step[1:], count], strict=True):
-        if first < last:
-            vectors = keys.take(order[starts[first] : starts[last]]).floats()
-            sizes = np.diff(starts[first : last + 1])
-            means: Floats = np.add.reduceat(vectors, starts[first:last] - starts[first])
-            means /= sizes[:, None]
-            piece = quantise(metric.apply(means))
-            data[first:last], scales[first:last] = piece.data, piece.scales
-            tick(len(vectors))
-    return Vectors(data, scales)
+def rooted(nodes: Vectors, seed: int, tick: Tick) -> tuple[Floats, Positions, Floats]:
+    """ROOTs over the nodes: unit centroids (C, D), near ones side by side; each node's own (B,), and its likeness."""
+    rng = np.random.default_rng(seed)
+    count = len(nodes)
+    wanted = max(1, round(ROOTS * count**0.5))
+    sample = np.sort(rng.choice(count, min(count, SAMPLE * wanted), replace=False))
+    roots = kmeans.fit(kmeans.unit(nodes.take(sample).floats()), wanted, seed)
+    own, likeness = np.empty(count, np.int64), np.empty(count, np.float32)
+    for chunk in kmeans.chunks(np.arange(count)):
+        dots = kmeans.unit(nodes.take(chunk).floats()) @ roots.T
+        own[chunk] = dots.argmax(axis=1)
+        likeness[chunk] = dots[np.arange(len(chunk)), own[chunk]]
+        tick(len(chunk))
+    inhabited = np.flatnonzero(np.bincount(own, minlength=len(roots)))
+    inhabited = inhabited[kmeans.lined_up(roots[inhabited])]
+    number = np.zeros(len(roots), np.int64)
+    number[inhabited] = np.arange(len(inhabited))
+    return roots[inhabited], number[own], likeness
 
 
-def _assemble(
-    metric: Metric, guides: Vectors, roots: Vectors, links: U32s, order: Positions, starts: Positions
-) -> TreePlan:
-    """Number the guides by ROOT and INTER node, and count."""
-    rank = np.lexsort(links.T[::-1])
-    sizes = np.diff(starts)
-    node = cut(links[rank, 0], sizes[rank])
-    parents = np.append(links[rank, 0][np.flatnonzero(np.diff(node, prepend=-1))], np.uint32(len(roots) - 1))
-    counts = np.append(np.bincount(node, weights=sizes[rank]), 0).astype(np.uint32)
-    guide_node = np.empty(len(rank), np.uint32)
-    guide_node[rank] = node
-    node_of = np.empty(len(order), np.uint32)
-    node_of[order] = np.repeat(guide_node, sizes)
-    below = np.bincount(parents, weights=counts, minlength=len(roots)).astype(np.uint32)
-    ordered = Nodes(guides.take(rank), sizes[rank].astype(np.uint32), node.astype(np.uint32), links[rank])
-    inter = Nodes(_means(ordered, metric.mean), counts, parents, np.zeros((len(counts), 0), np.uint32))
-    return TreePlan(
-        Nodes(roots, below, np.zeros(len(roots), np.uint32), np.zeros((len(roots), 0), np.uint32)),
-        inter,
-        ordered,
-        node_of,
-    )
+def positions_within(nodes: Vectors, own: Positions, roots: int) -> Floats:
+    """Where each node stands among those of its ROOT, along the direction in which they differ most: (B,)."""
+    place = np.empty(len(nodes), np.float32)
+    for members in kmeans.groups(own, roots):
+        vectors = nodes.take(members).floats()
+        place[members] = vectors @ kmeans.principal(vectors)
+    return place
 
 
-def cut(roots: U32s, sizes: Positions) -> Positions:
-    """The INTER node of each guide, rising from 0, for guides in the order of their `roots` (G,) with `sizes` entries.
-
-    A ROOT's guides are cut into even nodes of about POSTING_ENTRIES entries.
-    """
-    first = np.flatnonzero(np.diff(roots.astype(np.int64), prepend=-1))
-    group = np.repeat(np.arange(len(first)), np.diff(first, append=len(roots)))
-    before = np.cumsum(sizes) - sizes
-    total = np.add.reduceat(sizes, first)
-    pieces = np.maximum(1, np.rint(total / POSTING_ENTRIES)).astype(np.int64)
-    piece = (before - before[first][group]) * pieces[group] // total[group]
-    fresh = (np.diff(group, prepend=-1) != 0) | (np.diff(piece, prepend=-1) != 0)
-    return np.cumsum(fresh) - 1
+def gates_of(own: Positions, likeness: Floats, roots: int) -> I32s:
+    """The nodes most like each ROOT among its own: int32 (C, E)."""
+    gates = np.full((roots, GATES), -1, np.int32)
+    order = np.lexsort((-likeness, own))
+    turn = np.arange(len(own)) - np.searchsorted(own[order], own[order])
+    first = turn < GATES
+    gates[own[order[first]], turn[first]] = order[first]
+    return gates
 
 
-def _means(guides: Nodes, newcomers: Floats) -> Vectors:
-    """INTER centroids: the mean of each node's guides, weighted by their entries, and last that of the newcomers."""
-    parts = []
-    nodes = int(guides.parents[-1]) + 1
-    for start in range(0, nodes, kmeans.CHUNK):
-        stop = min(start + kmeans.CHUNK, nodes)
-        low, high = np.searchsorted(guides.parents, [start, stop])
-        owner = guides.parents[low:high].astype(np.int64) - start
-        weights = guides.counts[low:high].astype(np.float32)
-        total = kmeans.sums(guides.vectors.take(slice(low, high)).floats() * weights[:, None], owner, stop - start)
-        parts.append(quantise(total / np.bincount(owner, weights).astype(np.float32)[:, None]))
-    parts.append(quantise(newcomers[None]))
-    return Vectors(np.concatenate([part.data for part in parts]), np.concatenate([part.scales for part in parts]))
+def _renumbered(order: Positions, starts: Positions, rank: Positions) -> tuple[Positions, Positions]:
+    """Entries and where each node's begin, for nodes in the order of `rank` (B,)."""
+    sizes = np.diff(starts)[rank]
+    moved = np.concatenate([[0], np.cumsum(sizes)])
+    return order[np.repeat(starts[rank] - moved[:-1], sizes) + np.arange(len(order))], moved
 
 
 def _empty(dimension: int) -> TreePlan:
-    """The plan of no entry: all that comes are newcomers."""
-    bare = Nodes.zeros(1, dimension)
-    return TreePlan(bare, bare, Nodes.zeros(0, dimension), np.zeros(0, np.uint32))
+    """The plan of no entry."""
+    nothing = Vectors(np.zeros((0, dimension), np.int8), np.zeros(0, np.float32))
+    none = np.zeros(0, np.int64)
+    links = np.zeros((0, graph.DEGREE), np.int32)
+    return TreePlan(nothing, np.zeros((0, GATES), np.int32), nothing, links, np.zeros(1, np.int64), none)

@@ -4,52 +4,45 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from atlasdb.tree.image import NOBODY, Nodes, TreeImage, U32s
+from atlasdb.tree.image import I32s, Positions
 
 
-def problems(image: TreeImage, node_of: U32s | None = None) -> list[str]:
-    """What is wrong, a sentence each; none if all is well.
+def problems(gates: I32s, links: I32s, starts: Positions, slots: int) -> list[str]:
+    """What is wrong with a tree of C ROOTs and B INTER nodes, a sentence each; none if all is well.
 
-    `node_of` (M,): the INTER node of each entry that the build placed; counts are compared with it.
+    `gates` (C, E) and `links` (B, L) are padded with -1 at the end; `starts` (B + 1,) are the nodes' slots, of `slots`.
     """
-    return list(_dangling(image)) or list(_disagreeing(image, node_of))
+    return list(_out_of_bounds(gates, links, starts, slots)) or list(_badly_linked(gates, links))
 
 
-def _dangling(image: TreeImage) -> Iterator[str]:
-    roots, inter, guides = image.roots, image.inter, image.guides
-    if not (len(roots) and len(inter)):
-        yield f"a level is empty: {len(roots)} ROOTs, {len(inter)} INTER nodes"
-        return
-    if len({nodes.vectors.dimension for nodes in (roots, inter, guides)}) > 1:
-        yield "the levels' dimensions differ"
-    if inter.parents.max() >= len(roots):
-        yield f"INTER node {int(inter.parents.argmax())} has the ROOT {inter.parents.max()}, which is not there"
-    if len(guides) and guides.parents.max() >= len(inter):
-        yield f"guide {int(guides.parents.argmax())} has the INTER node {guides.parents.max()}, which is not there"
-    real = guides.links[guides.links != NOBODY]
-    if len(real) and real.max() >= len(roots):
-        yield f"a guide is listed by the ROOT {real.max()}, which is not there"
+def _out_of_bounds(gates: I32s, links: I32s, starts: Positions, slots: int) -> Iterator[str]:
+    count = len(links)
+    for what, nodes in (("a ROOT's gates", gates), ("a node's links", links)):
+        if nodes.size and (nodes.min() < -1 or nodes.max() >= count):
+            yield f"{what} name a node that is not there; there are {count}"
+        if (np.diff((nodes >= 0).astype(np.int8), axis=1) > 0).any():
+            yield f"{what} have a gap"
+    if len(starts) != count + 1 or starts[0] != 0 or starts[-1] != slots or (np.diff(starts) <= 0).any():
+        yield f"the slots of {count} nodes do not divide {slots} slots"
 
 
-def _disagreeing(image: TreeImage, node_of: U32s | None) -> Iterator[str]:
-    roots, inter, guides = image.roots, image.inter, image.guides
-    for nodes, name, above in ((inter, "INTER nodes", "ROOTs"), (guides, "guides", "INTER nodes")):
-        if np.any(np.diff(nodes.parents.astype(np.int64)) < 0):
-            yield f"{name} are not in the order of their {above}"
-    if not np.array_equal(np.unique(guides.parents), np.arange(image.newcomers)):
-        yield "an INTER node other than the newcomers' has no guide, so no descent finds it"
-    ordered = np.sort(guides.links, axis=1)
-    if np.any((ordered != NOBODY).sum(axis=1) == 0):
-        yield "a guide is listed by no ROOT, so no descent finds it"
-    if np.any((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NOBODY)):
-        yield "a guide is listed twice by one ROOT"
-    if not np.array_equal(_below(guides, len(inter)), inter.counts):
-        yield "an INTER node's count is not the sum of its guides'"
-    if not np.array_equal(_below(inter, len(roots)), roots.counts):
-        yield "a ROOT's count is not the sum of its INTER nodes'"
-    if node_of is not None and not np.array_equal(np.bincount(node_of, minlength=len(inter)), inter.counts):
-        yield "an INTER node's count is not the number of its entries"
+def _badly_linked(gates: I32s, links: I32s) -> Iterator[str]:
+    if (links == np.arange(len(links))[:, None]).any():
+        yield "a node is linked to itself"
+    ordered = np.sort(links, axis=1)
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+        yield "a node is linked twice to another"
+    unreached = len(links) - int(_reached(gates, links).sum())
+    if unreached:
+        yield f"{unreached} of {len(links)} nodes are reached from no gate, so no descent finds them"
 
 
-def _below(nodes: Nodes, parents: int) -> U32s:
-    return np.bincount(nodes.parents, weights=nodes.counts, minlength=parents).astype(np.uint32)
+def _reached(gates: I32s, links: I32s) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which nodes a walk can come to."""
+    reached = np.zeros(len(links), np.bool_)
+    front = np.unique(gates[gates >= 0])
+    while len(front):
+        reached[front] = True
+        near = np.unique(links[front])
+        front = near[(near >= 0) & ~reached[near]]
+    return reached

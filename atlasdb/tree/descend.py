@@ -1,113 +1,212 @@
-"""A fetch's way down the tree: ROOT -> guides -> postings -> the best k entries; design (4).
+"""A fetch's way down: ROOT -> gates -> a walk over the graph of INTER nodes -> their slots -> the best k; design (4)."""
 
-`descend` is a generator: it yields the INTER nodes whose postings it needs and is handed them, so it knows no store.
-"""
-
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb.tree.image import TreeImage, U32s
-from atlasdb.tree.rank import NO_IDS, Found, Postings, PostingView, Rows, best, mass, rank
-from atlasdb_contract.types import Beams, FetchCost, Ids, Vectors
+from atlasdb import crc
+from atlasdb.tree import kernels
+from atlasdb.tree.image import Forest, Positions, Tree
+from atlasdb.tree.rank import Found
+from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
-__all__ = ["Descent", "Found", "PostingRequest", "PostingView", "default_inter", "descend", "drive", "scan"]
-
-DEFAULT = Beams()
-
-Descent = Generator["PostingRequest", list[PostingView], Found]
-
-
-@dataclass(frozen=True, slots=True)
-class PostingRequest:
-    """Which postings to read, with their deltas: `nodes` uint32 (P,), rising. The views' order is free."""
-
-    nodes: U32s
-
-
-NARROW = 9
-"""Fewest ROOTs kept by default, in parts of the third root of their number: 143 of 4,000."""
-WIDE = 10
-"""Most ROOTs kept by default, in parts of the square root of their number: 634 of 4,000."""
-DEPTH = 1.9
-"""By default the ROOTs are kept whose logit is within so many standard deviations of the best one's."""
-
-
-def default_inter(image: TreeImage, k: int) -> int:
-    """INTER nodes read by default: chosen by recall on 3K, 30K and 300K entries (bench/descent.py)."""
-    return int(max(64, 10 * len(image.inter) ** 0.3) * max(1, k / 64) ** 0.5)
+ROOTS = 8
+"""ROOTs whose gates a walk enters by."""
+NODES = 384
+"""Most INTER nodes opened in each tree, for k up to 64; with the root of k beyond that."""
+DEPTH = 9.0
+"""A walk ends where the best node that is left is so many logits below the best of all (bench/descent.py)."""
+LEAST = 32
+"""INTER nodes that are opened in any case."""
+ALIKE = np.float32(0.9)
+"""Rows whose cosine with their mean is at least this are walked for together: the rows of the several attention heads
+at one token are near copies (.98), and their mean finds what each of them finds."""
+SURE = 4096
+"""So many slots of a large delta are kept whatever their logits."""
+WINDOW = np.float32(16)
+"""Beyond those, a logit so far below its row's largest is nothing: 1e-7 of its softmax."""
+UNDERFLOW = np.float32(87)
+"""What is so far below the largest has no probability in float32."""
 
 
-def descend(image: TreeImage, rows: Vectors, k: int, beams: Beams = DEFAULT, tombstones: Ids = NO_IDS) -> Descent:
-    """The best `k` entries for rows (R, D), R >= 1, among the entries of the best INTER nodes.
+@dataclass(slots=True)
+class Walk:
+    """What one row, which stands for several, did in one tree: for `explain`."""
 
-    A ROOT's or guide's score is its softmax probability among those compared, summed over rows; an INTER node's is that
-    of its best guide (the sum would let many poor guides stand before one good one). The newcomers' node is always read
-    beside the beam. `tombstones` (sorted) are never returned. The cost's microseconds are the caller's to fill in.
-    """
-    packed = Rows(rows)
-    roots, roots_scored = _best_roots(image, packed, beams.root)
-    guides = _listed(image, roots)
-    nodes = _best_nodes(image, packed, guides, beams.inter or default_inter(image, k))
-    views = yield PostingRequest(nodes)
-    found = rank(lambda: views, packed, k, tombstones)
-    cost = FetchCost(roots_scored, len(guides), len(nodes), found.cost.entries_scored, found.cost.bytes_read)
-    return Found(found.ids, found.value_ids, found.keys, found.scores, cost)
+    tree: int
+    rows: int
+    gates: Positions
+    best: npt.NDArray[np.int64]
+    compared: int
 
 
-def _best_roots(image: TreeImage, rows: Rows, beam: int) -> tuple[npt.NDArray[np.int64], int]:
-    """The ROOTs to look under, and how many were compared: none if all are kept.
+@dataclass(slots=True)
+class Trace:
+    """A descent's steps."""
 
-    `beam` 0: as many as the rows need. A row that points clearly has few ROOTs near its best one; a vague one has many,
-    and its entry may be under any of them, so that a fixed number is too many for the first and too few for the second.
-    """
-    count = len(image.roots)
-    least, most = (beam, beam) if beam else (round(NARROW * count ** (1 / 3)), round(WIDE * count**0.5))
-    if least >= count:
-        return np.arange(count), 0
-    logits = rows.logits(image.roots.vectors)
-    shares = mass(logits)
-    near = shares >= shares.max() * np.exp(-DEPTH * logits.std(axis=1).mean())
-    return best(shares, min(max(int(near.sum()), least), most)), count
+    walks: list[Walk] = field(default_factory=list)
+    opened: list[Positions] = field(default_factory=list)
+    """The INTER nodes that were opened, by tree, sorted."""
+    slots: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
+    scores: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
-def _listed(image: TreeImage, roots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The guides that these ROOTs list, each once, rising."""
-    bounds = zip(image.starts[roots].tolist(), image.starts[roots + 1].tolist(), strict=True)
-    wanted = np.zeros(len(image.guides), np.bool_)
-    wanted[np.concatenate([image.listed[start:stop] for start, stop in bounds])] = True
-    return np.flatnonzero(wanted)
+class Candidates:
+    """Slots compared with all rows (R, D): `slots` int64 and `logits` float32 (R columns), `count` of them filled."""
 
+    def __init__(self, forest: Forest, rows: Vectors, room: int) -> None:
+        self._forest = forest
+        self._rows = np.ascontiguousarray(rows.data)
+        self._scales = rows.scales
+        self.slots = np.empty(room, np.int64)
+        self.logits = np.empty((room, len(rows)), np.float32)
+        self.count = 0
+        self.compared = 0
 
-def _best_nodes(image: TreeImage, rows: Rows, guides: npt.NDArray[np.int64], beam: int) -> U32s:
-    """The INTER nodes of the best of these guides, and the newcomers: rising."""
-    newcomers = np.array([image.newcomers], np.uint32)
-    if not len(guides):
-        return newcomers
-    vectors = image.guides.vectors
-    shares = mass(rows.logits(Vectors(vectors.data.take(guides, axis=0), vectors.scales.take(guides))))
-    owner = image.guides.parents[guides]
-    first = np.flatnonzero(np.diff(owner.astype(np.int64), prepend=-1))
-    nodes = owner[first][best(np.maximum.reduceat(shares, first), beam)]
-    return np.concatenate([np.sort(nodes), newcomers])
+    def add_ranges(self, tree: int, wanted: Positions) -> None:
+        """The slots of one tree; `wanted` int64 (n, 2)."""
+        amount = int((wanted[:, 1] - wanted[:, 0]).sum())
+        self._make_room(amount)
+        self.compared += amount
+        forest = self._forest
+        self.count = kernels.score_ranges(
+            wanted,
+            forest.bases[tree],
+            forest.trees[tree].slots_shift,
+            forest.slots.at,
+            self._rows,
+            self._scales,
+            forest.dead,
+            self.slots,
+            self.logits,
+            self.count,
+        )
 
-
-def scan(postings: Postings, rows: Vectors, k: int, tombstones: Ids = NO_IDS) -> Found:
-    """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
-
-    `postings()` gives every segment, and the same again if it is called a second time.
-    """
-    return rank(postings, Rows(rows), k, tombstones)
-
-
-def drive(descent: Descent, read: Callable[[PostingRequest], list[PostingView]]) -> Found:
-    """Run a descent, with `read` handing it the postings."""
-    try:
-        request = next(descent)
+    def add_delta(self) -> None:
+        """All of the delta, but for what is nothing beside the rest."""
+        forest = self._forest
+        record, position = forest.bases[-1], 0
+        if record == len(forest.slots.counts):
+            return
+        self.compared += len(forest.delta)
+        peaks = self.logits[: self.count].max(axis=0, initial=-np.inf)
+        self._make_room(min(len(forest.delta), 2 * SURE))
         while True:
-            request = descent.send(read(request))
-    except StopIteration as end:
-        found: Found = end.value
-        return found
+            self.count, record, position = kernels.score_records(
+                record,
+                position,
+                forest.slots.counts,
+                forest.slots.at,
+                self._rows,
+                self._scales,
+                forest.dead,
+                self.slots,
+                self.logits,
+                self.count,
+                SURE,
+                peaks,
+                WINDOW,
+            )
+            if record == len(forest.slots.counts):
+                return
+            self._make_room(self.count)
+
+    def _make_room(self, more: int) -> None:
+        short = self.count + more - len(self.slots)
+        if short > 0:
+            self.slots = np.concatenate([self.slots, np.empty(short, np.int64)])
+            self.logits = np.concatenate([self.logits, np.empty((short, self.logits.shape[1]), np.float32)])
+
+
+def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, trace: Trace | None = None) -> Found:
+    """The best `k` entries for rows (R, D), R >= 1, among those of the INTER nodes that a walk opens, and the delta.
+
+    An entry's score is its softmax probability among all that were compared, summed over rows. Dead entries are left
+    out. The cost's microseconds are the caller's to fill in. DataLoss where a chosen slot fails its checksum.
+    """
+    beams = beams or Beams()
+    opened, roots, compared = _walk_all(forest, rows, k, beams, trace)
+    spans = [
+        kernels.ranges(nodes, tree.nodes_shift, tree.nodes.at, len(tree.slots)) if len(nodes) else _NO_RANGES
+        for tree, nodes in zip(forest.trees, opened, strict=True)
+    ]
+    candidates = Candidates(forest, rows, sum(int((span[:, 1] - span[:, 0]).sum()) for span in spans))
+    for number, span in enumerate(spans):
+        candidates.add_ranges(number, span)
+    candidates.add_delta()
+    slots = candidates.slots[: candidates.count]
+    scores = kernels.masses(candidates.logits[: candidates.count], UNDERFLOW)
+    if trace is not None:
+        trace.opened, trace.slots, trace.scores = opened, slots, scores
+    chosen = kernels.choose(scores, slots, forest.slots.at, k)
+    read = candidates.compared * (forest.dimension + 12)
+    cost = FetchCost(roots, compared, sum(map(len, opened)), candidates.compared, read)
+    return _copied(forest, slots[chosen], scores[chosen], cost)
+
+
+_NO_RANGES = np.zeros((0, 2), np.int64)
+
+
+def _walk_all(
+    forest: Forest, rows: Vectors, k: int, beams: Beams, trace: Trace | None
+) -> tuple[list[Positions], int, int]:
+    """The INTER nodes opened in each tree; ROOTs and INTER nodes compared."""
+    if not forest.trees:
+        return [], 0, 0
+    room = beams.inter or round(NODES * max(1, k / 64) ** 0.5)
+    best = np.empty(room, np.int64)
+    seen = np.empty(1 << max(13, (64 * room).bit_length()), np.int32)
+    opened: list[Positions] = []
+    roots = compared = 0
+    alike = list(zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True))
+    for number, tree in enumerate(forest.trees):
+        parts = []
+        for row, scale, stands_for in alike:
+            gates = gates_of(tree, row, scale, beams.root or ROOTS)
+            count, looked = _walk(tree, gates, row, scale, seen, best)
+            nodes, _, through = kernels.unpack(best[:count])
+            parts.append(nodes[through])
+            roots, compared = roots + len(tree.roots), compared + looked
+            if trace is not None:
+                trace.walks.append(Walk(number, stands_for, gates, best[:count].copy(), looked))
+        opened.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
+    return opened, roots, compared
+
+
+def _walk(
+    tree: Tree, gates: Positions, row: npt.NDArray[np.int8], scale: np.float32, seen: npt.NDArray[np.int32],
+    best: npt.NDArray[np.int64],
+) -> tuple[int, int]:  # fmt: skip
+    count, compared = kernels.walk(
+        tree.node_count,
+        tree.nodes_shift,
+        tree.nodes.at,
+        tree.links,
+        gates,
+        row,
+        scale,
+        np.float32(DEPTH),
+        LEAST,
+        seen,
+        best,
+    )
+    return int(count), int(compared)
+
+
+def gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int) -> Positions:
+    """The gates of the `beam` ROOTs that are best for a row int8 (D,)."""
+    best = np.empty(min(beam, len(tree.roots)), np.int64)
+    count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
+    nearest, _, _ = kernels.unpack(best[:count])
+    return np.unique(tree.gates[nearest]).astype(np.int64)
+
+
+def _copied(forest: Forest, slots: Positions, scores: Floats, cost: FetchCost) -> Found:
+    """The chosen slots, out of the map, each with its checksum compared."""
+    keys = np.empty((len(slots), forest.dimension), np.int8)
+    ids, value_ids, scales, wrong = kernels.gather(slots, forest.slots.at, keys, crc.TABLES)
+    if wrong >= 0:
+        raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
+    return Found(ids, value_ids, Vectors(keys, scales), scores, cost)

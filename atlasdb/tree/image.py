@@ -1,119 +1,146 @@
-"""The nodes of one tree, in memory.
+"""Trees as a build plans them, and as a descent reads them.
 
-    ROOT    centroids of guides; each ROOT lists guides (`guides.links`), and a guide stands under several ROOTs
-      |
-    guide   the centroid of one head's keys; it points at the INTER node that holds them (`guides.parents`)
-      |
-    INTER   a few heads whose entries stand together; its posting is the unit that is read
-      |
-    LEAF    the entry keys, in postings: not here
+    ROOT    centroids of INTER nodes; each has `gates`, INTER nodes near it, where a walk enters
+    INTER   one node for a head, or for a piece of a big one; linked to near nodes: the graph that is walked
+    LEAF    the entry keys, in slots; node b has the slots starts[b] .. starts[b + 1]
 
-NodeId is an INTER node's position, 0 .. B: `inter` node b has the posting b. The last INTER node is that of the
-newcomers: entries that came after the build and read like no guide. It has no guide; every descent reads it; its
-centroid is the mean of all keys that the tree was built from.
-ROOTs and guides hold what a row is compared with (`whiten`), not plain means.
+A collection is a forest: a few trees and the delta, the slots that no tree has yet. Nothing here holds vectors but the
+ROOTs: a `Columns` knows the addresses of records in the store's map, and is used while the view it was made in is open.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb_contract.errors import DataLoss
-from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Vectors
+from atlasdb import crc
+from atlasdb_contract.types import Ids, Vectors
 
-U32s = npt.NDArray[np.uint32]
-
-NOBODY = 0xFFFFFFFF
-"""Pads `links` of nodes that have fewer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """N nodes of one level, as columns: what the store keeps a record of each.
-
-    `vectors` int8 (N, D) with scales; `counts` uint32 (N,) entries below each node; `parents` uint32 (N,);
-    `links` uint32 (N, L), L >= 0, padded with NOBODY.
-    """
-
-    vectors: Vectors
-    counts: U32s
-    parents: U32s
-    links: U32s
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __post_init__(self) -> None:
-        n = len(self.vectors)
-        shapes = (self.counts.shape, self.parents.shape, self.links.shape[:1], self.links.ndim)
-        if shapes != ((n,), (n,), (n,), 2):
-            raise DataLoss(f"{n} nodes have counts, parents and links of the shapes {shapes[:2]} {self.links.shape}")
-
-    @staticmethod
-    def zeros(count: int, dimension: int) -> "Nodes":
-        """Nodes of nothing."""
-        vectors = Vectors(np.zeros((count, dimension), np.int8), np.ones(count, np.float32))
-        none = np.zeros(count, np.uint32)
-        return Nodes(vectors, none, none, np.zeros((count, 0), np.uint32))
-
-    @staticmethod
-    def none(dimension: int) -> "Nodes":
-        """No node."""
-        return Nodes.zeros(0, dimension)
+I32s = npt.NDArray[np.int32]
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class TreePlan:
-    """What a build found, before anything is written.
+    """What a build found, before anything is written: C ROOTs, B INTER nodes and M entries of D dimensions.
 
-    `roots`: parents 0, no links. `inter`: parents are the ROOT that each is nearest to, nondecreasing; no links.
-    `guides`: parents are INTER nodes, nondecreasing; links are the ROOTs that list the guide, the nearest first.
-    `node_of` uint32 (M,): each entry's INTER node.
+    ROOTs and INTER nodes are numbered so that near ones are near; -1 pads `gates` and `links`, at the end of a row.
     """
 
-    roots: Nodes
-    inter: Nodes
-    guides: Nodes
-    node_of: U32s
+    roots: Vectors
+    """int8 (C, D), as a row is compared with them."""
+    gates: I32s
+    """(C, E): the INTER nodes where a walk enters under each ROOT, nearest first."""
+    nodes: Vectors
+    """int8 (B, D), as a row is compared with them."""
+    links: I32s
+    """(B, L): the graph. From the gates every node is reached."""
+    starts: Positions
+    """int64 (B + 1,): node b has the entries order[starts[b]:starts[b + 1]]."""
+    order: Positions
+    """int64 (M,): positions of the entries, in the order of their nodes."""
 
 
 @dataclass(frozen=True, slots=True)
-class TreeImage:
-    """An immutable tree in memory, shared by all fetches of one generation."""
+class Columns:
+    """Records of equal columns somewhere in memory: `counts` int64 (c,) rows in each, `at` int64 (c, columns) the
+    addresses where its columns begin. Every record but the last has 1 << shift rows; in a delta they have any number.
+    """
 
-    generation: Generation
-    roots: Nodes
-    inter: Nodes
-    guides: Nodes
-    starts: npt.NDArray[np.int64]
-    """(ROOTs + 1,): ROOT a lists the guides `listed[starts[a]:starts[a + 1]]`."""
-    listed: U32s
+    counts: Positions
+    at: Positions
 
-    @staticmethod
-    def of(generation: Generation, roots: Nodes, inter: Nodes, guides: Nodes) -> "TreeImage":
-        """From the nodes as stored or planned."""
-        real = guides.links != NOBODY
-        owner = guides.links[real].astype(np.int64)
-        guide = np.repeat(np.arange(len(guides), dtype=np.uint32), real.sum(axis=1))
-        order = np.argsort(owner, kind="stable")
-        starts = np.zeros(len(roots) + 1, np.int64)
-        np.cumsum(np.bincount(owner, minlength=len(roots)), out=starts[1:])
-        return TreeImage(generation, roots, inter, guides, starts, guide[order])
+    def __len__(self) -> int:
+        return int(self.counts.sum())
 
     @staticmethod
-    def flat(dimension: int) -> "TreeImage":
-        """Generation 0: nobody but newcomers, in INTER node 0. A descent is an exact scan."""
-        bare = Nodes.zeros(1, dimension)
-        return TreeImage.of(Generation(0), bare, bare, Nodes.zeros(0, dimension))
+    def none(columns: int) -> "Columns":
+        """No record."""
+        return Columns(np.zeros(0, np.int64), np.zeros((0, columns), np.int64))
+
+    @staticmethod
+    def joined(parts: Sequence["Columns"]) -> "Columns":
+        """The records of several, in order; at least one."""
+        return Columns(np.concatenate([part.counts for part in parts]), np.concatenate([part.at for part in parts]))
+
+
+SLOT_COLUMNS = 5
+"""ids, value ids, scales, checks, keys."""
+NODE_COLUMNS = 4
+"""starts, scales, links, vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One tree: `roots` (C, D) and `gates` (C, E) copied, its nodes and slots where they lie."""
+
+    generation: int
+    roots: Vectors
+    gates: I32s
+    nodes: Columns
+    links: int
+    """L, of each node."""
+    slots: Columns
+    nodes_shift: int
+    slots_shift: int
+    keep: object = None
+    """What owns the memory, where no view does."""
 
     @property
-    def newcomers(self) -> int:
-        """The INTER node of entries that read like no guide."""
-        return len(self.inter) - 1
+    def node_count(self) -> int:
+        """B."""
+        return len(self.nodes)
 
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self.inter.vectors.dimension
+    @staticmethod
+    def of(planned: TreePlan, keys: Vectors, generation: int = 1) -> "Tree":
+        """A plan's tree in plain memory, for measurements: entry i has the id i + 1, and its value too."""
+        ids = planned.order.astype(np.uint64) + np.uint64(1)
+        slots = keys.take(planned.order)
+        nodes = [planned.starts.astype(np.uint64), planned.nodes.scales, planned.links, planned.nodes.data]
+        leaf = [ids, ids, slots.scales, crc.of_slots(ids, ids, slots), slots.data]
+        return Tree(
+            generation,
+            planned.roots,
+            planned.gates,
+            in_memory(nodes, len(planned.nodes)),
+            planned.links.shape[1],
+            in_memory(leaf, len(ids)),
+            WHOLE,
+            WHOLE,
+            keep=(nodes, leaf),
+        )
+
+
+WHOLE = 62
+"""The shift of columns that are all in one record."""
+
+
+def in_memory(arrays: Sequence[npt.NDArray[Any]], count: int) -> Columns:
+    """One record of contiguous arrays, whose owner keeps them alive."""
+    if not count:
+        return Columns.none(len(arrays))
+    at = [array.__array_interface__["data"][0] for array in arrays]
+    return Columns(np.array([count], np.int64), np.array([at], np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """All slots of a collection at one moment: its trees, and the delta. `dead` u64, sorted: ids of deleted entries."""
+
+    dimension: int
+    trees: tuple[Tree, ...]
+    delta: Columns
+    dead: Ids
+    slots: Columns
+    """Of the trees, in order, and of the delta."""
+    bases: tuple[int, ...]
+    """Where each tree's records begin in `slots`, and the delta's."""
+
+    @staticmethod
+    def of(dimension: int, trees: Sequence[Tree], delta: Columns, dead: Ids) -> "Forest":
+        """Put together."""
+        parts = [*(tree.slots for tree in trees), delta]
+        bases = np.cumsum([0, *(len(part.counts) for part in parts)])[:-1]
+        return Forest(dimension, tuple(trees), delta, dead, Columns.joined(parts), tuple(bases.tolist()))

@@ -1,11 +1,10 @@
-"""Spherical k-means, flat and in two levels.
+"""Spherical k-means, and what else puts near vectors together.
 
 Centroids are unit vectors and nearness is the dot product, because that is how a descent compares a row with a node: a
 mean of scattered vectors is short and would lose every comparison to the mean of a tight few.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,6 @@ Tick = Callable[[int], None]
 """Told how many vectors a step has dealt with; may raise to stop it."""
 CHUNK = 8192
 """Vectors in one matrix product."""
-REACH = 8192
-"""Centroids that a vector is compared with, about: those of the nearest groups. Fewer cost recall: names have no tidy
-clusters, and with 600 of 4,200 the guides' links lost four points of recall@16."""
 
 
 def ignore(done: int) -> None:
@@ -76,68 +72,37 @@ def fit(vectors: Floats, clusters: int, seed: int = 0, iterations: int = 8, tick
     return centroids
 
 
-@dataclass(frozen=True, slots=True)
-class Grouped:
-    """Many centroids in about the root of as many groups, so that a vector need only be compared with those near by."""
-
-    tops: Floats
-    """(groups, D)"""
-    centroids: Floats
-    """(N, D), ordered by group."""
-    starts: npt.NDArray[np.int64]
-    """(groups + 1,): group g has the centroids starts[g] .. starts[g + 1]."""
-
-    def near(self, group: int) -> npt.NDArray[np.int64]:
-        """The centroids of the group and of those nearest to it."""
-        reach = max(2, round(REACH / len(self.centroids) * len(self.tops)))
-        if reach >= len(self.tops):
-            return np.arange(len(self.centroids))
-        likeness = self.tops @ self.tops[group]
-        likeness[group] = np.inf
-        groups = np.sort(np.argpartition(-likeness, reach - 1)[:reach])
-        return np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
+def principal(vectors: Floats, steps: int = 8) -> Floats:
+    """About the direction in which N >= 1 vectors differ most: float32 (D,), by power iteration."""
+    centred = vectors - vectors.mean(axis=0)
+    direction = centred[np.argmax(np.einsum("nd,nd->n", centred, centred))]
+    for _ in range(steps):
+        length = np.linalg.norm(direction)
+        if length <= 1e-12:
+            break
+        direction = centred.T @ (centred @ (direction / length))
+    found: Floats = direction / max(float(np.linalg.norm(direction)), 1e-12)
+    return found
 
 
-Load = Callable[[npt.NDArray[np.int64]], Floats]
-"""The unit vectors at some positions: float32 (n, D). So that all of them are never floats at once."""
+def lined_up(vectors: Floats) -> Positions:
+    """An order of N vectors in which near ones mostly stand side by side: halved along `principal` again and again."""
+    order = np.arange(len(vectors))
+    ranges = [(0, len(vectors))]
+    while ranges:
+        start, stop = ranges.pop()
+        if stop - start > 2:
+            own = order[start:stop]
+            order[start:stop] = own[np.argsort(vectors[own] @ principal(vectors[own]), kind="stable")]
+            middle = (start + stop) // 2
+            ranges += [(start, middle), (middle, stop)]
+    return order
 
 
-def fit_grouped(load: Load, count: int, clusters: int, seed: int, refine: int, tick: Tick = ignore) -> Grouped:
-    """About `clusters` unit centroids of `count` vectors, in two levels, then `refine` steps across the groups."""
-    rng = np.random.default_rng(seed)
-    groups = max(1, round(clusters**0.5))
-    sample = np.sort(rng.choice(count, min(count, 256 * groups), replace=False))
-    tops = fit(load(sample), groups, seed, tick=tick)
-    members = group_members(load, count, tops, tick)
-    parts = []
-    for group, own in enumerate(members):
-        share = round(clusters * len(own) / count)
-        vectors = load(own[: 64 * max(share, 1)])
-        parts.append(fit(vectors, max(share, 1), seed + group) if len(own) else tops[group : group + 1])
-        tick(len(own))
-    grouped = Grouped(tops, np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
-    for _ in range(refine):
-        total = np.zeros_like(grouped.centroids)
-        for group, own in enumerate(members):
-            near = grouped.near(group)
-            for chunk in chunks(own):
-                vectors = load(chunk)
-                total[near] += sums(vectors, nearest(vectors, grouped.centroids[near]), len(near))
-                tick(len(chunk))
-        kept = np.linalg.norm(total, axis=1) > 0
-        moved = np.where(kept[:, None], unit(total), grouped.centroids)
-        grouped = Grouped(tops, moved, grouped.starts)
-    return grouped
-
-
-def group_members(load: Load, count: int, tops: Floats, tick: Tick = ignore) -> list[npt.NDArray[np.int64]]:
-    """The positions nearest to each top, rising."""
-    owner = np.empty(count, np.int64)
-    for chunk in chunks(np.arange(count)):
-        owner[chunk] = nearest(load(chunk), tops)
-        tick(len(chunk))
+def groups(owner: Positions, owners: int) -> list[Positions]:
+    """The positions that belong to each owner, rising."""
     order = np.argsort(owner, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(owner, minlength=len(tops)))[:-1])
+    return np.split(order, np.cumsum(np.bincount(owner, minlength=owners))[:-1])
 
 
 def chunks(positions: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

@@ -67,6 +67,14 @@ class Found:
     cost: FetchCost
 
 
+def scan(postings: Postings, rows: Vectors, k: int, tombstones: Ids = NO_IDS) -> "Found":
+    """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
+
+    `postings()` gives every record of slots, and the same again if it is called a second time.
+    """
+    return rank(postings, Rows(rows), k, tombstones)
+
+
 class Rows:
     """R >= 1 rows of a fetch, packed once for all its comparisons. `rows` int8 (R, D)."""
 

@@ -19,6 +19,7 @@ class CollectionStats:
     generation: int
     root_nodes: int
     inter_nodes: int
+    trees: int
     delta_entries: int
     """Placed since the tree was built."""
     tombstones: int

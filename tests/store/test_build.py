@@ -82,11 +82,7 @@ def test_inserts_and_deletes_go_on_during_a_build(database: Database, load: Load
     assert damage(database) == []
 
 
-def test_what_is_inserted_during_a_build_is_caught_up(
-    monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
-) -> None:
-    """Above FEW in rounds, the rest in the flip."""
-    monkeypatch.setattr("atlasdb.engine.build.FEW", 10)
+def test_what_is_inserted_during_a_build_stays_in_the_delta(database: Database, load: Load) -> None:
     load(facts(200))
     grown = [200]
 
@@ -164,9 +160,12 @@ def test_a_collection_dropped_during_its_build_stays_dropped(database: Database,
     assert database.count("facts") == 0
 
 
-def test_deltas_grow_in_few_segments(database: Database, load: Load) -> None:
+def test_deltas_grow_in_few_records(database: Database, load: Load) -> None:
     for number in range(200):
         load(facts(1, start=number))
+    database.build("facts")
+    for number in range(200, 700):
+        load(facts(1, start=number))
     with database._engine.store.view("facts") as view:
-        segments = list(postings.of_generation(view.txn, view.tables, view.record.generation))
-    assert len(segments) == -(-200 // postings.DELTA_ENTRIES)
+        records = list(postings.of_delta(view.txn, view.tables, view.record.folded))
+    assert len(records) == -(-500 // postings.DELTA_SLOTS)

@@ -15,17 +15,16 @@ TEXTS = [fmt.entry_text("h", "r", "t", "s", {"k": "v"}), fmt.entry_text("a", "b"
 
 def golden() -> dict[str, tuple[bytes, bytes]]:
     """One (key, record) of each kind."""
-    key = fmt.POSTING_KEY.pack(1, 2, 3)
+    key = fmt.POSTING_KEY.pack(1, 4096)
     node_key = fmt.NODE_KEY.pack(1, fmt.Level.INTER, 9)
-    column = np.array([10], np.uint32)
-    node = fmt.NodeColumns(KEYS.take([0]), column, column - np.uint32(6), np.array([[6, 8]], np.uint32))
+    node = fmt.NodeColumns(KEYS.take([0]), np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
     pairs_key = fmt.INDEX_KEY.pack(1, fmt.IndexKind.LEAF, 0xABCDEF)
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
         "entry": fmt.entry_records(COLUMNS, TEXTS)[0],
         "value": next(fmt.value_records(IDS, [b"0123456789abcdef", b"x" * 16], KEYS)),
         "pairs": (pairs_key, fmt.seal_pairs(pairs_key, IDS, IDS * np.uint64(5))),
-        "posting": (key, fmt.seal_posting(key, IDS, IDS * np.uint64(2), KEYS)),
+        "posting": (key, fmt.seal_slots(key, IDS, IDS * np.uint64(2), KEYS)),
         "node": (node_key, fmt.seal_nodes(node_key, node)),
         "tombstone": (fmt.id_key(7), fmt.seal(fmt.id_key(7), b"")),
     }
@@ -37,15 +36,19 @@ GOLDEN = {
         "d353c3cf 02000000 0e000000 00000000 15000000 00000000 0000003f 01fe7f95 a168a172 a174a173 81a16ba1 76",
     ),
     "format": ("666f726d 6174", "966fcbfa 41544c41 53444200 01000000 00000000"),
-    "node": ("00000001 01000000 09", "a183080f 01000000 02000000 0000003f 0a000000 04000000 06000000 08000000 01fe7f"),
+    "node": (
+        "00000001 01000000 09",
+        "89856f40 01000000 02000000 00000000 05000000 00000000 04010000 00000000 0000003f 06000000 ffffffff "
+        "00000000 01fe7f",
+    ),
     "pairs": (
         "01020000 000000ab cdef",
         "ba539052 02000000 07000000 00000000 02010000 00000000 23000000 00000000 0a050000 00000000",
     ),
     "posting": (
-        "00000001 00000002 00000000 00000003",
-        "bce336ba 02000000 03000000 00000000 07000000 00000000 02010000 00000000 0e000000 00000000 "
-        "04020000 00000000 0000003f 0000803e 00000000 00000000 01fe7f04 05fa",
+        "00000001 00000000 00001000",
+        "367cfd5b 02000000 03000000 00000000 07000000 00000000 02010000 00000000 0e000000 00000000 "
+        "04020000 00000000 0000003f 0000803e 692cd386 da84f0fa 01fe7f04 05fa",
     ),
     "tombstone": ("00000000 00000007", "61d6e258"),
     "value": ("00000000 00000007", "e9b5d193 0000003f 30313233 34353637 38396162 63646566 01fe7f"),
@@ -74,10 +77,10 @@ def test_entries_come_back_one_by_one_and_as_columns() -> None:
 def test_a_postings_matrix_begins_at_a_multiple_of_16(count: int) -> None:
     keys = Vectors(np.arange(3 * count, dtype=np.int8).reshape(count, 3), np.ones(count, np.float32))
     ids = np.arange(count, dtype=np.uint64)
-    key = fmt.POSTING_KEY.pack(1, 0, 0)
-    record = fmt.seal_posting(key, ids, ids + np.uint64(1), keys)
+    key = fmt.POSTING_KEY.pack(1, 0)
+    record = fmt.seal_slots(key, ids, ids + np.uint64(1), keys)
     assert (len(record) - keys.data.size) % 16 == 0
-    got_ids, value_ids, got = fmt.open_postings([(key, record)])
+    got_ids, value_ids, got = fmt.open_slots(3, key, record)
     np.testing.assert_array_equal(got_ids, ids)
     np.testing.assert_array_equal(value_ids, ids + np.uint64(1))
     np.testing.assert_array_equal(got.data, keys.data)
@@ -103,8 +106,8 @@ def test_a_record_under_another_key_or_cut_short_is_found() -> None:
 
 
 def test_damage_names_the_table_and_the_key() -> None:
-    assert "table postings fails its checksum: key generation 1, node 2, segment 3" in str(
-        fmt.damaged("postings", fmt.POSTING_KEY.pack(1, 2, 3))
+    assert "table postings fails its checksum: key generation 1, slot 2;" in str(
+        fmt.damaged("postings", fmt.POSTING_KEY.pack(1, 2))
     )
     assert "key generation 1, level 1, node 9;" in str(fmt.damaged("nodes", fmt.NODE_KEY.pack(1, 1, 9)))
     assert "key space 1, kind 2, 0xff;" in str(fmt.damaged("index", fmt.INDEX_KEY.pack(1, 2, 255)))

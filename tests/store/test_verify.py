@@ -60,8 +60,29 @@ def test_reads_that_meet_damage_name_it_and_others_go_on(broken: Callable[..., D
 
 def test_a_fetch_that_meets_damage_names_it(broken: Callable[..., Database]) -> None:
     keys, _ = vectors(facts(1))
-    with pytest.raises(DataLoss, match="table postings fails its checksum: key generation 1, node 0, segment 0"):
+    with pytest.raises(DataLoss, match="table postings fails its checksum: key generation 0, slot 201"):
         broken("postings", flip).fetch("facts", keys, 5, exact=True)
+
+
+def test_a_descent_hands_out_no_damaged_slot(broken: Callable[..., Database]) -> None:
+    def change(cursor: lmdb.Cursor) -> None:
+        assert cursor.last()
+        record = bytearray(cursor.value())
+        record[-5] ^= 1
+        cursor.put(cursor.key(), bytes(record))
+
+    database = broken("postings", change)
+    keys, _ = vectors(facts(200))
+    answered = 0
+    for position in range(200):
+        try:
+            block = database.fetch("facts", keys.take([position]), 3)
+        except DataLoss as error:
+            assert "the slot of entry" in str(error)
+        else:
+            answered += 1
+            assert len(block.ids) == 3
+    assert 150 < answered < 200
 
 
 def test_a_damaged_value_is_named(broken: Callable[..., Database]) -> None:
@@ -92,9 +113,9 @@ def test_a_missing_record_is_told(broken: Callable[..., Database], table: str, t
 def test_a_slot_that_differs_from_its_entry_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
         key = cursor.key()
-        ids, value_ids, keys = fmt.open_postings([(key, cursor.value())])
+        ids, value_ids, keys = fmt.open_slots(16, key, cursor.value())
         moved = np.roll(value_ids, 1) if len(set(value_ids.tolist())) > 1 else value_ids + np.uint64(1)
-        cursor.put(key, fmt.seal_posting(key, ids, moved, keys))
+        cursor.put(key, fmt.seal_slots(key, ids, moved, keys))
 
     assert any("entries that differ from their slot" in sentence for sentence in damage(broken("postings", change)))
 
@@ -104,6 +125,6 @@ def test_an_unsound_tree_is_told(broken: Callable[..., Database]) -> None:
         assert cursor.last()
         key = cursor.key()
         nodes = fmt.open_nodes(16, key, cursor.value())
-        cursor.put(key, fmt.seal_nodes(key, nodes._replace(parents=nodes.parents + np.uint32(60_000))))
+        cursor.put(key, fmt.seal_nodes(key, nodes._replace(links=nodes.links + np.int32(60_000))))
 
     assert damage(broken("nodes", change)) != []

@@ -7,15 +7,14 @@ from hypothesis import strategies as st
 
 from atlasdb.tree import build
 from atlasdb.tree.check import problems
-from atlasdb.tree.image import TreeImage, TreePlan
+from atlasdb.tree.image import TreePlan
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import Cancelled
-from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Progress, Vectors
 
 
-def image_of(plan: TreePlan) -> TreeImage:
-    return TreeImage.of(Generation(1), plan.roots, plan.inter, plan.guides)
+def wrong(plan: TreePlan) -> list[str]:
+    return problems(plan.gates, plan.links, plan.starts, len(plan.order))
 
 
 def some_keys(count: int, heads: int, seed: int, dimension: int = 16) -> tuple[Vectors, np.ndarray]:
@@ -31,60 +30,91 @@ def some_keys(count: int, heads: int, seed: int, dimension: int = 16) -> tuple[V
 def test_every_plan_is_a_sound_tree(count: int, heads: int, seed: int) -> None:
     keys, owner = some_keys(count, heads, seed)
     plan = build.plan(keys, owner, seed)
-    assert problems(image_of(plan), plan.node_of) == []
-    assert plan.node_of.dtype == np.uint32
-    assert plan.node_of.shape == (count,)
+    assert wrong(plan) == []
+    assert np.array_equal(np.sort(plan.order), np.arange(count))
+    nodes, roots = len(plan.starts) - 1, len(plan.gates)
+    assert (len(plan.nodes), len(plan.links), len(plan.roots)) == (nodes, nodes, roots)
+    assert (plan.gates.dtype, plan.links.dtype, plan.starts.dtype, plan.order.dtype) == tuple("iill")
 
 
 @pytest.mark.parametrize("count", range(51))
 def test_smallest_collections_have_a_tree(count: int) -> None:
-    keys, owner = some_keys(count, 7, count)
-    plan = build.plan(keys, owner)
-    assert problems(image_of(plan), plan.node_of) == []
+    assert wrong(build.plan(*some_keys(count, 7, count))) == []
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 600), st.integers(1, 100), st.integers(0, 99))
-def test_entries_of_a_head_stand_together(count: int, heads: int, seed: int) -> None:
+def test_a_node_has_entries_of_one_head_and_small_heads_one_node(count: int, heads: int, seed: int) -> None:
     keys, owner = some_keys(count, heads, seed)
-    nodes = build.plan(keys, owner, seed).node_of
+    plan = build.plan(keys, owner, seed)
+    node_of = np.empty(count, np.int64)
+    node_of[plan.order] = np.repeat(np.arange(len(plan.links)), np.diff(plan.starts))
     for head in np.unique(owner):
-        members = nodes[owner == head]
-        if len(members) <= 2 * build.GUIDE_ENTRIES:
-            assert len(np.unique(members)) == 1
+        own = np.unique(node_of[owner == head])
+        assert set(owner[np.isin(node_of, own)]) == {head}
+        assert len(own) == 1 or (owner == head).sum() > 2 * build.NODE_ENTRIES
 
 
-def test_a_large_head_is_divided_and_postings_stay_small() -> None:
+def test_a_large_head_is_divided() -> None:
     keys, _ = some_keys(5000, 40, 1)
     plan = build.plan(keys, np.zeros(5000, np.uint64))
-    assert plan.inter.counts.max() <= 4 * build.GUIDE_ENTRIES + 2 * 5000**0.5
-    keys, owner = some_keys(5000, 1200, 2)
-    plan = build.plan(keys, owner)
-    assert plan.inter.counts.mean() == pytest.approx(build.POSTING_ENTRIES, rel=0.5)
-    assert plan.inter.counts.max() <= 4 * build.POSTING_ENTRIES
+    assert np.diff(plan.starts).max() <= 2 * 5000**0.5
+    assert wrong(plan) == []
 
 
 def test_equal_keys_and_zero_keys_have_a_tree() -> None:
     for vectors in (np.ones((700, 8)), np.zeros((700, 8))):
         for heads in (np.zeros(700, np.uint64), np.arange(700, dtype=np.uint64)):
-            plan = build.plan(quantise(vectors), heads)
-            assert problems(image_of(plan), plan.node_of) == []
+            assert wrong(build.plan(quantise(vectors), heads)) == []
 
 
-def test_the_same_seed_gives_the_same_plan() -> None:
-    keys, owner = some_keys(2000, 300, 3)
-    first, second = (build.plan(keys, owner, seed=5) for _ in range(2))
-    assert np.array_equal(first.node_of, second.node_of)
-    assert np.array_equal(first.guides.vectors.data, second.guides.vectors.data)
+def test_a_node_is_the_mean_of_its_keys_as_a_row_sees_it() -> None:
+    rng = np.random.default_rng(5)
+    keys = quantise(rng.normal(size=(60, 12)))
+    plan = build.plan(keys, np.arange(60) // 3)
+    floats = keys.floats()
+    for node, (start, stop) in enumerate(zip(plan.starts, plan.starts[1:], strict=False)):
+        mean = floats[plan.order[start:stop]].mean(axis=0) - floats.mean(axis=0)
+        np.testing.assert_allclose(plan.nodes.floats()[node], mean, atol=0.03)
+
+
+def test_near_nodes_stand_together() -> None:
+    keys, _ = some_keys(3000, 40, 9)
+    plan = build.plan(keys, np.arange(3000))
+    vectors = plan.nodes.floats()
+    beside = np.linalg.norm(np.diff(vectors, axis=0), axis=1).mean()
+    anyone = np.linalg.norm(vectors - np.random.default_rng(0).permutation(vectors), axis=1).mean()
+    assert beside < anyone / 3
+
+
+def test_the_same_seed_gives_the_same_plan_whatever_the_threads() -> None:
+    keys, owner = some_keys(8000, 3000, 3)
+    first, second = (build.plan(keys, owner, seed=5, threads=threads) for threads in (1, 3))
+    for name in ("gates", "links", "starts", "order"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+    assert np.array_equal(first.nodes.data, second.nodes.data)
+    assert np.array_equal(first.roots.data, second.roots.data)
 
 
 def test_a_build_reports_and_stops_when_told() -> None:
     keys, owner = some_keys(3000, 500, 4)
     seen: list[Progress] = []
     build.plan(keys, owner, progress=seen.append)
-    assert {report.stage for report in seen} == {"guides", "clusters"}
+    assert {report.stage for report in seen} == {"nodes", "graph"}
     assert all(0 < report.done <= report.total for report in seen)
+    assert all(seen[-1].done == seen[-1].total for seen in (seen[:1], seen))
     stop: Callable[[Progress], None] = _stop
+    with pytest.raises(Cancelled):
+        build.plan(keys, owner, progress=stop)
+
+
+def test_a_build_stops_in_the_middle_of_its_graph() -> None:
+    keys, owner = some_keys(6000, 4000, 4)
+
+    def stop(report: Progress) -> None:
+        if report.stage == "graph" and report.done > report.total // 2:
+            raise Cancelled("enough")
+
     with pytest.raises(Cancelled):
         build.plan(keys, owner, progress=stop)
 
@@ -96,8 +126,22 @@ def _stop(report: Progress) -> None:
 def test_damage_is_named() -> None:
     keys, owner = some_keys(500, 90, 6)
     plan = build.plan(keys, owner)
-    image = image_of(plan)
-    assert problems(image, plan.node_of[:-1]) == ["an INTER node's count is not the number of its entries"]
-    image.guides.parents[-1] = len(plan.inter)
-    (sentence,) = problems(image)
-    assert "which is not there" in sentence
+
+    def said(**changed: np.ndarray) -> str:
+        parts = {name: changed.get(name, getattr(plan, name)) for name in ("gates", "links", "starts")}
+        return " ".join(problems(**parts, entries=500))
+
+    def with_(table: np.ndarray, place: tuple[int, int], value: int) -> np.ndarray:
+        table = table.copy()
+        table[place] = value
+        return table
+
+    assert said() == ""
+    assert "that is not there" in said(links=with_(plan.links, (3, 0), len(plan.links)))
+    assert "linked to itself" in said(links=with_(plan.links, (3, 0), 3))
+    assert "twice" in said(links=with_(plan.links, (3, 0), plan.links[3, 1]))
+    assert "a gap" in said(links=with_(plan.links, (3, 0), -1))
+    assert "no gate" in said(gates=with_(plan.gates[:, :1], (0, 0), -1))
+    assert "reached from no gate" in said(links=np.full_like(plan.links, -1))
+    assert "of 500" in said(starts=plan.starts[:-1])
+    assert "no entry" in said(starts=np.concatenate([plan.starts[:2], plan.starts[1:-1]]))

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasdb.tree import kmeans, listing, whiten
+from atlasdb.tree import kmeans, whiten
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Floats
 
@@ -28,9 +27,6 @@ def test_clusters_that_are_there_are_found() -> None:
 def test_there_are_as_many_centroids_as_asked_or_as_vectors(count: int, wanted: int, seed: int) -> None:
     vectors = clusters(count, 7, seed)
     assert len(kmeans.fit(vectors, wanted, seed)) == min(count, wanted)
-    grouped = kmeans.fit_grouped(lambda at: vectors[at], count, wanted, seed, refine=1)
-    assert grouped.starts[-1] == len(grouped.centroids) <= count + len(grouped.tops)
-    assert np.isfinite(grouped.centroids).all()
 
 
 def test_equal_vectors_are_no_harm() -> None:
@@ -38,12 +34,22 @@ def test_equal_vectors_are_no_harm() -> None:
     assert np.allclose(kmeans.fit(same, 10, 0), same[:10])
 
 
-def test_two_levels_fit_about_as_well_as_one() -> None:
-    vectors = clusters(4000, 500, 2, noise=0.4)
-    flat = kmeans.fit(vectors, 200, 0)
-    grouped = kmeans.fit_grouped(lambda at: vectors[at], 4000, 200, 0, refine=2).centroids
-    fits = [float((vectors @ centroids.T).max(axis=1).mean()) for centroids in (flat, grouped)]
-    assert fits[1] > fits[0] - 0.02
+def test_the_principal_direction_is_that_of_the_largest_spread() -> None:
+    rng = np.random.default_rng(2)
+    vectors = (rng.normal(size=(300, 6)) * [1, 1, 5, 1, 1, 1] + 7).astype(np.float32)
+    assert abs(kmeans.principal(vectors)[2]) > 0.99
+    assert not kmeans.principal(np.ones((3, 6), np.float32)).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 99))
+def test_vectors_are_lined_up_once_each(count: int, seed: int) -> None:
+    assert np.array_equal(np.sort(kmeans.lined_up(clusters(count, 5, seed))), np.arange(count))
+
+
+def test_near_vectors_stand_side_by_side() -> None:
+    order = kmeans.lined_up(clusters(600, 12, 7))
+    assert (np.diff(order % 12) != 0).sum() < 80
 
 
 def test_sums_equal_a_loop() -> None:
@@ -54,34 +60,6 @@ def test_sums_equal_a_loop() -> None:
     for vector, number in zip(vectors, owner, strict=True):
         expected[number] += vector
     np.testing.assert_allclose(kmeans.sums(vectors, owner, 10), expected, atol=1e-5)
-
-
-def test_spread_equals_its_definition() -> None:
-    rng = np.random.default_rng(4)
-    vectors, centroids = (kmeans.unit(rng.normal(size=(n, 6)).astype(np.float32)) for n in (40, 15))
-    found = listing.spread(vectors @ centroids.T, centroids @ centroids.T, 4)
-    for vector, chosen in zip(vectors, found, strict=True):
-        residuals = vector - centroids
-        taken: list[int] = []
-        for _ in range(4):
-            axes = [residuals[j] / np.linalg.norm(residuals[j]) for j in taken]
-            parallel = np.max([(residuals @ axis) ** 2 for axis in axes] or [np.zeros(15)], axis=0)
-            cost = (residuals**2).sum(axis=1) + listing.SPREAD * parallel * bool(taken)
-            cost[taken] = np.inf
-            taken.append(int(cost.argmin()))
-        assert chosen.tolist() == taken
-
-
-def test_links_are_distinct_and_begin_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = clusters(900, 60, 5, noise=0.5)
-    roots = kmeans.fit_grouped(lambda at: vectors[at], 900, 50, 0, refine=1)
-    links = listing.links(lambda at: vectors[at], 900, roots)
-    assert np.array_equal(links[:, 0], kmeans.nearest(vectors, roots.centroids))
-    assert all(len(set(row)) == listing.LINKS for row in links.tolist())
-    for module in (kmeans, listing):
-        monkeypatch.setattr(module, "REACH", 10)
-    some = listing.links(lambda at: vectors[at], 900, roots)
-    assert all(len(set(row)) == listing.LINKS for row in some.tolist())
 
 
 def test_the_metric_weighs_down_what_heads_share() -> None:

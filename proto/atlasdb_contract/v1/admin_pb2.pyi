@@ -13,7 +13,7 @@ class StatsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class CollectionStats(_message.Message):
-    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes")
+    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees")
     class TableBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class CollectionStats(_message.Message):
     TOMBSTONES_FIELD_NUMBER: _ClassVar[int]
     LARGEST_POSTING_FIELD_NUMBER: _ClassVar[int]
     TABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TREES_FIELD_NUMBER: _ClassVar[int]
     name: str
     encoder: str
     dimension: int
@@ -49,7 +50,8 @@ class CollectionStats(_message.Message):
     tombstones: int
     largest_posting: int
     table_bytes: _containers.ScalarMap[str, int]
-    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    trees: int
+    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ...) -> None: ...
 
 class StatsReply(_message.Message):
     __slots__ = ("collections", "file_bytes", "map_bytes", "free_bytes", "format_version", "server_version", "uptime_seconds", "resident_bytes", "texts_encoded", "encoder_busy_seconds")

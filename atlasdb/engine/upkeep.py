@@ -1,0 +1,118 @@
+"""The trees look after themselves: a thread folds deltas into trees, and rebuilds what deletions have hollowed out.
+
+A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat; a delta
+that has outgrown half of the trees is folded while inserts go on, since every fetch compares all of it.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from atlasdb.engine.build import build, fold
+from atlasdb.engine.engine import Engine
+from atlasdb.store.registry import CollectionRecord
+from atlasdb_contract.errors import AtlasError
+
+DELTA_SLOTS = 8192
+"""A delta from this size on is folded: comparing it costs a fetch as much as the rest of the way down."""
+LARGE_DELTA = 1 << 18
+"""From this size, and half of the trees', on it is folded without waiting for quiet."""
+DEAD_SHARE = 0.25
+"""A collection is rebuilt when more than this share of its slots is dead."""
+LEAST_DEAD = 1024
+"""Fewer dead slots than this are let be."""
+QUIET_SECONDS = 1.0
+RETRY_SECONDS = 30.0
+"""After an error, a full disk perhaps."""
+
+
+class Upkeep:
+    """The thread. `wake` it after every commit that changes a collection."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._changed: dict[str, float] = {}
+        self._wakes = threading.Condition()
+        self._closing = False
+        self._paused: Counter[str] = Counter()
+        self._at_work = ""
+        self._thread = threading.Thread(target=self._run, name="atlasdb-upkeep", daemon=True)
+        self._thread.start()
+
+    def wake(self, name: str) -> None:
+        """Something was inserted or deleted."""
+        with self._wakes:
+            self._changed[name] = time.monotonic()
+            self._wakes.notify_all()
+
+    @contextmanager
+    def stopped_for(self, name: str) -> Iterator[None]:
+        """While a collection is built or dropped: what is being done for it is stopped first."""
+        with self._wakes:
+            self._paused[name] += 1
+            self._wakes.wait_for(lambda: self._at_work != name)
+        try:
+            yield
+        finally:
+            with self._wakes:
+                self._paused[name] -= 1
+                self._wakes.notify_all()
+
+    def close(self) -> None:
+        """Stop in the middle of whatever it does; nothing is lost by that."""
+        with self._wakes:
+            self._closing = True
+            self._wakes.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (name := self._next()) is not None:
+            retry = False
+            try:
+                self._look_after(name)
+            except AtlasError:
+                retry = True
+            with self._wakes:
+                self._at_work = ""
+                if retry and not self._paused[name]:
+                    self._changed.setdefault(name, time.monotonic() + RETRY_SECONDS)
+                self._wakes.notify_all()
+
+    def _next(self) -> str | None:
+        """The next collection to look at, when it is time; None: closing."""
+        with self._wakes:
+            while not self._closing:
+                now = time.monotonic()
+                for name, changed in self._changed.items():
+                    if not self._paused[name] and (now >= changed + QUIET_SECONDS or self._urgent(name)):
+                        del self._changed[name]
+                        self._at_work = name
+                        return name
+                self._wakes.wait(QUIET_SECONDS / 2 if self._changed else None)
+            return None
+
+    def _record(self, name: str) -> CollectionRecord | None:
+        with suppress(AtlasError), self._engine.store.view(name) as view:
+            return view.record
+        return None
+
+    def _urgent(self, name: str) -> bool:
+        record = self._record(name)
+        return record is not None and record.delta_entries >= max(
+            LARGE_DELTA, sum(tree.slots for tree in record.trees) // 2
+        )
+
+    def _look_after(self, name: str) -> None:
+        record = self._record(name)
+        if record is None:
+            return
+        slots = record.delta_entries + sum(tree.slots for tree in record.trees)
+        if record.tombstones > max(LEAST_DEAD, DEAD_SHARE * slots):
+            build(self._engine, name, 0, lambda: self._stopped(name), lambda _: None)
+        elif record.delta_entries >= DELTA_SLOTS:
+            fold(self._engine, name, lambda: self._stopped(name))
+
+    def _stopped(self, name: str) -> bool:
+        return self._closing or self._paused[name] > 0

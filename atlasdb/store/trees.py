@@ -1,0 +1,134 @@
+"""A collection's forest, found in the store: where the records of its trees and its delta lie in the map.
+
+Addresses hold as long as the records do. LMDB never moves a record that has pages of its own, so those of a tree hold
+for its life; a record small enough to share a page may move with any write to its table.
+"""
+
+import ctypes
+from collections.abc import Iterable
+
+import numpy as np
+
+from atlasdb import format as fmt
+from atlasdb.format import Level
+from atlasdb.store import nodes, postings
+from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree
+from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.ids import CollectionId
+from atlasdb_contract.types import Ids, Vectors
+
+STARTS = fmt.NodeOffsets._fields.index("starts")
+ITS_OWN_PAGES = 4096
+"""A record of at least so many bytes has pages of its own (LMDB's limit is half a page, less a header)."""
+
+
+class TreeCache:
+    """Trees that stay where they are, and the latest forest of each collection. Its users' threads share it."""
+
+    def __init__(self) -> None:
+        self._trees: dict[tuple[CollectionId, int], Tree] = {}
+        self._forests: dict[CollectionId, tuple[tuple[int, int], Forest]] = {}
+
+    def forest(self, txn: Txn, tables: Tables, record: CollectionRecord, dead: Ids) -> Forest:
+        """All slots as this transaction has them. `dead`: the tombstones."""
+        version = (record.revision, record.deletions)
+        known = self._forests.get(record.id)
+        if known is not None and known[0] == version:
+            return known[1]
+        trees = [self._tree(txn, tables, record, one) for one in record.trees]
+        forest = Forest.of(record.dimension, trees, _delta(txn, tables, record), dead)
+        if known is None or known[0] < version:
+            self._forests[record.id] = (version, forest)
+            self._forget_trees(record)
+        return forest
+
+    def _tree(self, txn: Txn, tables: Tables, record: CollectionRecord, one: TreeRecord) -> Tree:
+        tree = self._trees.get((record.id, one.generation))
+        if tree is None:
+            tree, stays = read(txn, tables, one, record.dimension)
+            if stays:
+                self._trees[record.id, one.generation] = tree
+        return tree
+
+    def _forget_trees(self, record: CollectionRecord) -> None:
+        alive = {one.generation for one in record.trees}
+        for key in list(self._trees):
+            if key[0] == record.id and key[1] not in alive:
+                self._trees.pop(key, None)
+
+    def forget(self, collection: CollectionId) -> None:
+        """The collection is gone."""
+        self._forests.pop(collection, None)
+        for key in list(self._trees):
+            if key[0] == collection:
+                self._trees.pop(key, None)
+
+
+def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, bool]:
+    """A tree, and whether its records stay where they are. DataLoss where one is missing or cut short."""
+    roots = [fmt.open_nodes(dimension, *item) for item in nodes.of_level(txn, tables, one.generation, Level.ROOT)]
+    if not roots:
+        raise DataLoss(f"generation {one.generation} has no ROOTs; `atlasdb verify` lists all damage")
+    vectors = Vectors(
+        np.concatenate([part.vectors.data for part in roots]), np.concatenate([part.vectors.scales for part in roots])
+    )
+    inter, links, nodes_stay = _nodes(nodes.of_level(txn, tables, one.generation, Level.INTER), dimension)
+    slots, slots_stay = _slots(postings.of_tree(txn, tables, one.generation), dimension)
+    for what, found, wanted, shift in (
+        ("INTER nodes", inter, one.nodes, fmt.NODES_SHIFT),
+        ("slots", slots, one.slots, fmt.SLOTS_SHIFT),
+    ):
+        if len(found) != wanted or (found.counts[:-1] != 1 << shift).any():
+            raise DataLoss(
+                f"generation {one.generation} has {len(found)} {what} of {wanted}; `atlasdb verify` lists all damage"
+            )
+    gates = np.concatenate([part.links for part in roots])
+    tree = Tree(one.generation, vectors, gates, inter, links, slots, fmt.NODES_SHIFT, fmt.SLOTS_SHIFT)
+    return tree, nodes_stay and slots_stay
+
+
+def _delta(txn: Txn, tables: Tables, record: CollectionRecord) -> Columns:
+    return _slots(postings.of_delta(txn, tables, record.folded), record.dimension)[0]
+
+
+def _slots(records: Iterable[postings.Record], dimension: int) -> tuple[Columns, bool]:
+    counts, at, stays = [], [], True
+    for key, record in records:
+        count = fmt.slot_count(dimension, key, record)
+        start = address(record)
+        at.append([start + offset for offset in fmt.slot_offsets(count)])
+        counts.append(count)
+        stays &= len(record) >= ITS_OWN_PAGES
+    return _columns(counts, at, SLOT_COLUMNS), stays
+
+
+def _nodes(records: Iterable[nodes.Record], dimension: int) -> tuple[Columns, int, bool]:
+    counts, at, stays, links = [], [], True, 0
+    for key, record in records:
+        count, links = fmt.node_shape(dimension, key, record)
+        start = address(record)
+        at.append([start + offset for offset in fmt.node_offsets(count, links)])
+        counts.append(count)
+        stays &= len(record) >= ITS_OWN_PAGES
+    return _columns(counts, at, NODE_COLUMNS), links, stays
+
+
+def _columns(counts: list[int], at: list[list[int]], columns: int) -> Columns:
+    return Columns(np.array(counts, np.int64), np.array(at, np.int64).reshape(len(at), columns))
+
+
+def address(record: memoryview) -> int:
+    """Where a record begins in memory."""
+    where: int = np.frombuffer(record, np.uint8).__array_interface__["data"][0]
+    return where
+
+
+def largest_node(tree: Tree) -> int:
+    """Slots under the INTER node that has most; the tree's view is open."""
+    most = 0
+    for count, at in zip(tree.nodes.counts.tolist(), tree.nodes.at[:, STARTS].tolist(), strict=True):
+        starts = np.ctypeslib.as_array((ctypes.c_uint64 * (count + 1)).from_address(at))
+        most = max(most, int(np.diff(starts).max()))
+    return most

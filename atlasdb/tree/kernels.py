@@ -1,0 +1,433 @@
+"""The compiled loops of a fetch (numba): they read vectors where they lie and hold no lock of Python's.
+
+Memory is named by address (`atlasdb.tree.image.Columns`): column c of record r begins at at[r, c]. Products of int8
+vectors are exact in int32, then float32. Numbers that come from the store are checked before they lead to an address.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+from atlasdb import crc
+
+IDS, VALUE_IDS, SCALES, CHECKS, KEYS = range(5)
+STARTS, NODE_SCALES, LINKS, VECTORS = range(4)
+POSITION_BITS = 40
+"""A slot is named by record << POSITION_BITS | its position there."""
+_EMPTY = -1
+_LINE = 64
+
+
+@intrinsic
+def _pointer(context: Any, address: Any) -> Any:
+    """The pointer of an address."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.PointerType())
+
+    return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def prefetch(context: Any, address: Any) -> Any:
+    """Ask for the cache line of an address."""
+
+    def generate(target: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), word, word, word])
+        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+            builder.module, kind, "llvm.prefetch.p0"
+        )
+        pointer = builder.inttoptr(arguments[0], ir.PointerType())
+        builder.call(function, [pointer, word(0), word(3), word(1)])
+        return target.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@njit(inline="always")
+def dot(vector: Any, row: Any) -> Any:
+    total = np.int32(0)
+    for i in range(len(row)):
+        total = np.int32(total + np.int32(np.int32(vector[i]) * np.int32(row[i])))
+    return total
+
+
+@njit(inline="always")
+def _i8(address: Any, count: Any) -> Any:
+    return carray(_pointer(address), (count,), np.int8)
+
+
+@njit(inline="always")
+def _f32(address: Any, position: Any) -> Any:
+    return carray(_pointer(address + 4 * position), (1,), np.float32)[0]
+
+
+@njit(inline="always")
+def _u64(address: Any, position: Any) -> Any:
+    return carray(_pointer(address + 8 * position), (1,), np.uint64)[0]
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------------
+
+
+@njit(inline="always")
+def _alike(vectors: Any, group: Any, centre: Any, like: Any, least: Any) -> Any:
+    """Which of the vectors of `group` have a cosine of at least `least` with `centre`, into `like`; how many."""
+    found = 0
+    length = np.float32(0)
+    for i in range(len(centre)):
+        length += centre[i] * centre[i]
+    for r in group:
+        product, own = np.float32(0), np.float32(0)
+        for i in range(len(centre)):
+            product += vectors[r, i] * centre[i]
+            own += vectors[r, i] * vectors[r, i]
+        like[r] = product >= least * np.sqrt(length * own)
+        found += like[r]
+    return found
+
+
+@njit(inline="always")
+def _mean(vectors: Any, group: Any) -> Any:
+    total = np.zeros(vectors.shape[1], np.float32)
+    for r in group:
+        for i in range(len(total)):
+            total[i] += vectors[r, i]
+    return total / np.float32(len(group))
+
+
+@njit(nogil=True, cache=True)
+def representatives(data: Any, scales: Any, least: Any) -> Any:
+    """Groups of alike rows, of int8 (R, D): their means as int8 (G, D) with scales (G,), and how many rows each has.
+
+    All rows are one group if each has a cosine of at least `least` with their mean; else the first row and those like it
+    are one, and so on with the rest.
+    """
+    rows, size = data.shape
+    vectors = np.empty((rows, size), np.float32)
+    for r in range(rows):
+        for i in range(size):
+            vectors[r, i] = data[r, i] * scales[r]
+    means, mean_scales = np.empty((rows, size), np.int8), np.empty(rows, np.float32)
+    counts = np.zeros(rows, np.int64)
+    like = np.zeros(rows, np.bool_)
+    left = np.arange(rows)
+    groups = 0
+    while len(left):
+        if _alike(vectors, left, _mean(vectors, left), like, least) < len(left):
+            _alike(vectors, left, vectors[left[0]], like, least)
+            like[left[0]] = True
+        group = left[like[left]]
+        left = left[~like[left]]
+        mean = _mean(vectors, group)
+        largest = np.max(np.abs(mean))
+        scale = largest / np.float32(127) if largest > 0 else np.float32(1)
+        for i in range(size):
+            means[groups, i] = np.int8(np.rint(mean[i] / scale))
+        mean_scales[groups], counts[groups] = scale, len(group)
+        groups += 1
+    return means[:groups], mean_scales[:groups], counts[:groups]
+
+
+# ---- the walk -----------------------------------------------------------------------------------------------------
+# The nodes seen so far, best first, are int64 numbers: the score as an ordered int, the node, and whether it was opened.
+
+
+@njit(inline="always")
+def packed(score: Any, node: Any) -> Any:
+    bits = np.int64(np.float32(score).view(np.int32))
+    if bits < 0:
+        bits ^= np.int64(0x7FFFFFFF)
+    return (bits << np.int64(32)) | (np.int64(node) << np.int64(1))
+
+
+@njit(inline="always")
+def keep(best: Any, count: Any, item: Any) -> Any:
+    """Insert into the sorted list; the new count, and where the item stands (the list's length: not taken)."""
+    room = len(best)
+    if count == room:
+        if item <= best[count - 1]:
+            return count, room
+        last = count - 1
+    else:
+        last = count
+        count += 1
+    low, high = 0, last
+    while low < high:
+        middle = (low + high) >> 1
+        if best[middle] < item:
+            high = middle
+        else:
+            low = middle + 1
+    for i in range(last, low, -1):
+        best[i] = best[i - 1]
+    best[low] = item
+    return count, low
+
+
+@njit(inline="always")
+def first_time(seen: Any, node: Any) -> Any:
+    """Whether a node was not seen before; it is now. `seen`: int32, a power of two long, open addressing."""
+    mask = np.uint32(len(seen) - 1)
+    at = (np.uint32(node) * np.uint32(2654435761) >> np.uint32(7)) & mask
+    while seen[at] != _EMPTY:
+        if seen[at] == node:
+            return False
+        at = (at + np.uint32(1)) & mask
+    seen[at] = node
+    return True
+
+
+@njit(inline="always")
+def _score(at: Any, shift: Any, node: Any, row: Any, scale: Any) -> Any:
+    record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
+    size = len(row)
+    product = dot(_i8(at[record, VECTORS] + position * size, size), row)
+    return np.float32(product) * _f32(at[record, NODE_SCALES], position) * scale
+
+
+@njit(nogil=True, cache=True)
+def walk(
+    nodes: Any, shift: Any, at: Any, width: Any, gates: Any, row: Any, scale: Any, depth: Any, least: Any, seen: Any,
+    best: Any,
+) -> Any:  # fmt: skip
+    """Best-first over the graph of `nodes` nodes with `width` links each, from `gates` int64 on, for one row int8 (D,).
+
+    Nodes are opened from the best on, until none is left within `depth` logits of the best of all (but `least` are
+    opened in any case) or among the len(best) best ones. `best` gets the nodes, `seen` is scratch.
+    Returns how many nodes `best` holds, and how many were compared.
+    """
+    seen[:] = _EMPTY
+    size = len(row)
+    fresh = np.empty(width, np.int64)
+    items = np.empty(width, np.int64)
+    count = compared = 0
+    for node in gates:
+        if 0 <= node < nodes and first_time(seen, node):
+            compared += 1
+            count, _ = keep(best, count, packed(_score(at, shift, node, row, scale), node))
+    place = 0
+    full = len(seen) // 2
+    while place < count:
+        if best[place] & 1:
+            place += 1
+            continue
+        if place >= least and _logit(best[place]) < _logit(best[0]) - depth:
+            break
+        node = (best[place] & np.int64(0xFFFFFFFF)) >> 1
+        best[place] |= 1
+        found = 0
+        record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
+        links = carray(_pointer(at[record, LINKS] + 4 * width * position), (width,), np.int32)
+        for link in links:
+            if link < 0 or link >= nodes:
+                break
+            if compared + found < full and first_time(seen, link):
+                fresh[found] = link
+                found += 1
+                start = at[link >> shift, VECTORS] + (link & ((np.int64(1) << shift) - 1)) * size
+                for line in range(0, size, _LINE):
+                    prefetch(start + line)
+        compared += found
+        for i in range(found):
+            items[i] = packed(_score(at, shift, fresh[i], row, scale), fresh[i])
+        lowest = count
+        for i in range(found):
+            if count < len(best) or items[i] > best[count - 1]:
+                count, here = keep(best, count, items[i])
+                lowest = min(lowest, here)
+        place = min(place, lowest)
+    return count, compared
+
+
+@njit(inline="always")
+def _logit(item: Any) -> Any:
+    bits = item >> np.int64(32)
+    if bits < 0:
+        bits ^= np.int64(0x7FFFFFFF)
+    return np.int32(bits).view(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def unpack(best: Any) -> Any:
+    """Nodes int64, logits float32 and whether they were opened, of the items of a walk."""
+    nodes, logits, opened = np.empty(len(best), np.int64), np.empty(len(best), np.float32), np.empty(len(best), np.bool_)
+    for i in range(len(best)):
+        nodes[i] = (best[i] & np.int64(0xFFFFFFFF)) >> 1
+        logits[i] = _logit(best[i])
+        opened[i] = (best[i] & 1) != 0
+    return nodes, logits, opened
+
+
+@njit(nogil=True, cache=True)
+def nearest_roots(roots: Any, scales: Any, row: Any, scale: Any, best: Any) -> Any:
+    """The len(best) best ROOTs of (C, D) into `best`; how many."""
+    count = 0
+    for root in range(len(roots)):
+        item = packed(np.float32(dot(roots[root], row)) * scales[root] * scale, root)
+        count, _ = keep(best, count, item)
+    return count
+
+
+# ---- the slots ----------------------------------------------------------------------------------------------------
+
+
+@njit(inline="always")
+def _dead(dead: Any, number: Any) -> Any:
+    if not len(dead):
+        return False
+    at = np.searchsorted(dead, number)
+    return at < len(dead) and dead[at] == number
+
+
+@njit(nogil=True, cache=True)
+def ranges(nodes: Any, shift: Any, at: Any, total: Any) -> Any:
+    """The slots of nodes, int64 (n, 2): from, to. A range that the tree's `total` slots can't have is empty."""
+    found = np.zeros((len(nodes), 2), np.int64)
+    for i in range(len(nodes)):
+        record, position = nodes[i] >> shift, nodes[i] & ((np.int64(1) << shift) - 1)
+        start, stop = np.int64(_u64(at[record, STARTS], position)), np.int64(_u64(at[record, STARTS], position + 1))
+        if 0 <= start <= stop <= total:
+            found[i, 0], found[i, 1] = start, stop
+    return found
+
+
+@njit(inline="always")
+def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: Any) -> Any:
+    """The logits of one slot with each row, into `out` (R,); the largest."""
+    size = rows.shape[1]
+    key = _i8(at[record, KEYS] + position * size, size)
+    scale = _f32(at[record, SCALES], position)
+    largest = np.float32(-np.inf)
+    for r in range(len(rows)):
+        out[r] = np.float32(dot(key, rows[r])) * scale * scales[r]
+        largest = max(largest, out[r])
+    return largest
+
+
+@njit(nogil=True, cache=True)
+def score_ranges(
+    wanted: Any, base: Any, shift: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, logits: Any, count: Any
+) -> Any:  # fmt: skip
+    """Compare the slots of `wanted` (n, 2) of the tree whose records begin at `base` with rows int8 (R, D).
+
+    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on; the new count. Dead ones are left out.
+    """
+    mask = (np.int64(1) << shift) - 1
+    for i in range(len(wanted)):
+        for slot in range(wanted[i, 0], wanted[i, 1]):
+            record, position = base + (slot >> shift), slot & mask
+            if _dead(dead, _u64(at[record, IDS], position)):
+                continue
+            _logits(at, record, position, rows, scales, logits[count])
+            slots[count] = (record << POSITION_BITS) | position
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def score_records(
+    first: Any, skip: Any, counts: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, logits: Any, count: Any,
+    sure: Any, peaks: Any, window: Any,
+) -> Any:  # fmt: skip
+    """The same for all slots of the records from `first` on, the first `skip` of it left out.
+
+    Beyond `sure` candidates a slot is taken only if a row's logit is within `window` of that row's `peaks` (R,), which
+    rise. Returns (count, record, position): where to go on when `slots` is full; the number of records when done.
+    """
+    for record in range(first, len(counts)):
+        for position in range(skip, counts[record]):
+            if count == len(slots):
+                return count, record, position
+            if _dead(dead, _u64(at[record, IDS], position)):
+                continue
+            _logits(at, record, position, rows, scales, logits[count])
+            near = count < sure
+            for r in range(len(rows)):
+                near |= logits[count, r] >= peaks[r] - window
+                peaks[r] = max(peaks[r], logits[count, r])
+            if near:
+                slots[count] = (record << POSITION_BITS) | position
+                count += 1
+        skip = 0
+    return count, len(counts), 0
+
+
+@njit(nogil=True, cache=True)
+def masses(logits: Any, window: Any) -> Any:
+    """Softmax over the candidates of (n, R), summed over rows: float32 (n,). What is `window` below a peak counts 0."""
+    count, rows = logits.shape
+    peaks = np.full(rows, -np.inf, np.float32)
+    for i in range(count):
+        for r in range(rows):
+            peaks[r] = max(peaks[r], logits[i, r])
+    totals = np.zeros(rows, np.float64)
+    for i in range(count):
+        for r in range(rows):
+            over = logits[i, r] - peaks[r]
+            if over >= -window:
+                power = np.exp(over)
+                totals[r] += power
+                logits[i, r] = power
+            else:
+                logits[i, r] = 0
+    found = np.zeros(count, np.float32)
+    for i in range(count):
+        for r in range(rows):
+            found[i] += np.float32(logits[i, r] / totals[r])
+    return found
+
+
+@njit(nogil=True, cache=True)
+def choose(scores: Any, slots: Any, at: Any, k: Any) -> Any:
+    """Positions of the k best scores, best first; equals in the order of their ids."""
+    kept = np.empty(min(k, len(scores)), np.int64)
+    ids = np.empty(len(kept), np.uint64)
+    count = 0
+    for i in range(len(scores)):
+        if count == len(kept) and scores[i] < scores[kept[count - 1]]:
+            continue
+        number = _u64(at[slots[i] >> POSITION_BITS, IDS], slots[i] & ((np.int64(1) << POSITION_BITS) - 1))
+        low, high = 0, count
+        while low < high:
+            middle = (low + high) >> 1
+            other = kept[middle]
+            if scores[other] < scores[i] or (scores[other] == scores[i] and ids[middle] > number):
+                high = middle
+            else:
+                low = middle + 1
+        if low == len(kept):
+            continue
+        last = min(count, len(kept) - 1)
+        for j in range(last, low, -1):
+            kept[j], ids[j] = kept[j - 1], ids[j - 1]
+        kept[low], ids[low] = i, number
+        count = min(count + 1, len(kept))
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def gather(slots: Any, at: Any, keys: Any, tables: Any) -> Any:
+    """Copy slots out: ids, value ids u64 (k,), scales float32 (k,); keys into int8 (k, D). Last, the place of the first
+    slot whose CRC32C is wrong; -1: none."""
+    count, size = keys.shape
+    ids, value_ids, scales = np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.float32)
+    record_bytes = np.empty(20 + size, np.uint8)
+    wrong = -1
+    for i in range(count):
+        record, position = slots[i] >> POSITION_BITS, slots[i] & ((np.int64(1) << POSITION_BITS) - 1)
+        ids[i], value_ids[i] = _u64(at[record, IDS], position), _u64(at[record, VALUE_IDS], position)
+        scales[i] = _f32(at[record, SCALES], position)
+        keys[i] = _i8(at[record, KEYS] + position * size, size)
+        record_bytes[0:8] = carray(_pointer(at[record, IDS] + 8 * position), (8,), np.uint8)
+        record_bytes[8:16] = carray(_pointer(at[record, VALUE_IDS] + 8 * position), (8,), np.uint8)
+        record_bytes[16:20] = carray(_pointer(at[record, SCALES] + 4 * position), (4,), np.uint8)
+        record_bytes[20:] = carray(_pointer(at[record, KEYS] + position * size), (size,), np.uint8)
+        check = carray(_pointer(at[record, CHECKS] + 4 * position), (1,), np.uint32)[0]
+        if wrong < 0 and np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), record_bytes)) != check:
+            wrong = i
+    return ids, value_ids, scales, wrong

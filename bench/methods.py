@@ -1,0 +1,308 @@
+"""The peers of bench/peers.py: each builds its index of a world in this process, then answers one fetch at a time.
+
+A fetch has R rows, near copies of each other, so that a peer searches with their mean (with the rows of all question
+tokens: one mean of attention heads for each token). What it finds is compared again, exactly, with all rows on the
+int8 keys, and the best k by the softmax of each row, summed over rows, are its block, as they are ours.
+"""
+
+import ctypes
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Protocol
+
+import numkong
+import numpy as np
+import numpy.typing as npt
+from world import World
+
+from atlasdb_contract.codec import quantise
+from atlasdb_contract.types import Floats
+
+Found = npt.NDArray[np.int64]
+SLICE = 1 << 14
+"""Keys compared at once by the exact scan."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """`rows` float32 (R, D) decide; `probes` float32 (P, D) are what a peer searches with."""
+
+    rows: Floats
+    probes: Floats
+
+
+def fetches(world: World, which: str) -> Iterator[Fetch]:
+    """By the rows of the last question token, or of all tokens."""
+    for number, rows in enumerate(world.rows):
+        if which == "all":
+            if world.everything is None or world.bounds is None:
+                raise SystemExit("this world has no rows of all tokens: --rows last")
+            tokens = world.everything[world.bounds[number] : world.bounds[number + 1]].astype(np.float32)
+            yield Fetch(tokens.reshape(-1, tokens.shape[-1]), tokens.mean(axis=1))
+        else:
+            yield Fetch(rows, rows.mean(axis=0, keepdims=True))
+
+
+def chosen(world: World, candidates: Found, rows: Floats, k: int) -> Found:
+    """The best k of distinct candidates by all rows, best first."""
+    if not len(candidates):
+        return candidates
+    logits = (world.keys.data[candidates].astype(np.float32) @ rows.T) * world.keys.scales[candidates, None]
+    powers = np.exp(logits - logits.max(axis=0))
+    scores = (powers / powers.sum(axis=0)).sum(axis=1)
+    best = np.argsort(-scores, kind="stable")[:k]
+    return candidates[best]
+
+
+class Method(Protocol):
+    """A peer. `needs` is its memory while it is built, in bytes, about; `settings` rise in cost."""
+
+    name: ClassVar[str]
+    note: ClassVar[str]
+    settings: ClassVar[tuple[int, ...]]
+
+    def __init__(self, world: World, threads: int) -> None: ...
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int: ...
+
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int | None]:
+        """Entries of the block, and how many vectors were compared where that is known."""
+
+    def processes(self) -> list[int]:
+        """Whose memory counts."""
+
+
+def wanted(k: int) -> int:
+    """Candidates that a peer is asked for, before all rows choose."""
+    return max(64, 2 * k)
+
+
+class Here:
+    """A method in this process."""
+
+    note: ClassVar[str] = ""
+
+    def processes(self) -> list[int]:
+        return [os.getpid()]
+
+
+class Exact(Here):
+    """All keys, one pass, with int8 rows as the store scans."""
+
+    name = "exact scan"
+    note = "numkong, int8"
+    settings = (0,)
+
+    def __init__(self, world: World, threads: int) -> None:
+        self.world = world
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int:
+        return entries * (dimension + 16)
+
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
+        keys, rows = self.world.keys, quantise(fetch.rows)
+        packed = numkong.dots_pack(np.ascontiguousarray(rows.data))
+        logits = np.empty((len(rows), len(keys)), np.float32)
+        for start in range(0, len(keys), SLICE):
+            span = slice(start, start + SLICE)
+            np.multiply(np.asarray(numkong.dots_packed(keys.data[span], packed)).T, keys.scales[span], logits[:, span])
+        logits *= rows.scales[:, None]
+        logits -= logits.max(axis=1, keepdims=True)
+        powers = np.exp(logits, out=logits)
+        scores = (1 / powers.sum(axis=1)) @ powers
+        best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
+        return best[np.argsort(-scores[best])], len(keys)
+
+
+class Faiss(Here):
+    """What the faiss indexes share. Inner products of floats."""
+
+    def __init__(self, world: World, threads: int) -> None:
+        import faiss
+
+        self.world = world
+        faiss.omp_set_num_threads(threads)
+        self.index = self.made(faiss, world)
+        for _, keys in world.chunks():
+            self.index.add(keys.floats())
+        faiss.omp_set_num_threads(1)
+
+    def made(self, faiss: Any, world: World) -> Any:
+        raise NotImplementedError
+
+    def found(self, fetch: Fetch, k: int) -> Found:
+        _, ids = self.index.search(fetch.probes, wanted(k))
+        return np.unique(ids[ids >= 0]) if len(ids) > 1 else ids[0][ids[0] >= 0]
+
+
+class IvfFlat(Faiss):
+    """Lists of float keys, about four roots of M of them."""
+
+    name = "faiss IVFFlat"
+    settings = (1, 2, 4, 8, 16, 32, 64, 128)
+    kind = "Flat"
+
+    def made(self, faiss: Any, world: World) -> Any:
+        lists = max(16, round(4 * len(world) ** 0.5))
+        index = faiss.index_factory(world.keys.dimension, f"IVF{lists},{self.kind}", faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.max_points_per_centroid = 10, 64
+        sample = np.sort(np.random.default_rng(0).permutation(len(world))[: 64 * lists])
+        index.train(world.kept(sample).keys.floats())
+        return index
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int:
+        return entries * (4 * dimension + 8)
+
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
+        import faiss
+
+        self.index.nprobe = setting
+        faiss.cvar.indexIVF_stats.reset()
+        found = self.found(fetch, k)
+        compared = faiss.cvar.indexIVF_stats.ndis + self.index.nlist * len(fetch.probes)
+        return chosen(self.world, found, fetch.rows, k), int(compared)
+
+
+class IvfSq8(IvfFlat):
+    """The same with 8 bits a number."""
+
+    name = "faiss IVF-SQ8"
+    kind = "SQ8"
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int:
+        return entries * (dimension + 8)
+
+
+class Hnsw(Faiss):
+    """A graph over all entries, floats."""
+
+    name = "faiss HNSW"
+    note = "M 24"
+    settings = (16, 32, 64, 128, 256, 512)
+
+    def made(self, faiss: Any, world: World) -> Any:
+        index = faiss.IndexHNSWFlat(world.keys.dimension, 24, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = 100
+        return index
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int:
+        return entries * (4 * dimension + 4 * 2 * 24 + 16)
+
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
+        import faiss
+
+        self.index.hnsw.efSearch = setting
+        faiss.cvar.hnsw_stats.reset()
+        found = self.found(fetch, k)
+        return chosen(self.world, found, fetch.rows, k), int(faiss.cvar.hnsw_stats.ndis)
+
+
+class Usearch(Here):
+    """A graph over all entries, int8."""
+
+    name = "usearch"
+    note = "int8, M 24"
+    settings = (16, 32, 64, 128, 256, 512)
+
+    def __init__(self, world: World, threads: int) -> None:
+        from usearch.index import Index
+
+        self.world = world
+        self.index = Index(
+            ndim=world.keys.dimension, metric="cos", dtype="i8", connectivity=24, expansion_add=100
+        )
+        for start, keys in world.chunks():
+            ids = np.arange(start, start + len(keys), dtype=np.uint64)
+            self.index.add(ids, keys.floats(), threads=threads)
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int:
+        return entries * (dimension + 4 * 3 * 24 + 64)
+
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
+        self.index.expansion_search = setting
+        compared, parts = 0, []
+        for probe in fetch.probes:
+            matches = self.index.search(probe, wanted(k), threads=1)
+            compared += int(matches.computed_distances)
+            parts.append(matches.keys.astype(np.int64))
+        found = np.unique(np.concatenate(parts)) if len(parts) > 1 else parts[0]
+        return chosen(self.world, found, fetch.rows, k), compared
+
+
+class Lance(Here):
+    """LanceDB in process: lists of graphs over 8-bit keys, on disk."""
+
+    name = "LanceDB"
+    note = "IVF_HNSW_SQ, refined"
+    settings = (1, 2, 4, 8, 16, 32)
+
+    def __init__(self, world: World, threads: int) -> None:
+        os.environ |= {"LANCE_CPU_THREADS": str(threads), "LANCE_IO_THREADS": "1"}
+        import lancedb
+        import pyarrow as pa
+
+        self.world = world
+        self.folder = TemporaryDirectory(prefix="atlasdb-lance-")
+        schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), world.keys.dimension))])
+
+        def batches() -> Iterator[Any]:
+            for start, keys in world.chunks():
+                flat = pa.array(keys.floats().ravel())
+                vectors = pa.FixedSizeListArray.from_arrays(flat, world.keys.dimension)
+                yield pa.record_batch([pa.array(np.arange(start, start + len(keys))), vectors], schema=schema)
+
+        self.table = lancedb.connect(self.folder.name).create_table("keys", batches(), schema=schema)
+        lists = max(1, len(world) >> 15)
+        self.table.create_index("dot", num_partitions=lists, index_type="IVF_HNSW_SQ", m=24, ef_construction=100)
+
+    @staticmethod
+    def needs(entries: int, dimension: int) -> int:
+        return entries * (5 * dimension + 4 * 2 * 24)
+
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, None]:
+        parts = []
+        for probe in fetch.probes:
+            query = self.table.search(probe).distance_type("dot").nprobes(setting).ef(4 * wanted(k))
+            found = query.limit(wanted(k)).select(["id"]).to_arrow()
+            parts.append(found["id"].to_numpy())
+        return chosen(self.world, np.unique(np.concatenate(parts)), fetch.rows, k), None
+
+
+def resident(processes: list[int]) -> int:
+    """Bytes that are in memory, of files too."""
+    total = 0
+    for process in processes:
+        for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(("RssAnon:", "RssFile:")):
+                total += 1024 * int(line.split()[1])
+    return total
+
+
+def forget(world: World) -> None:
+    """Give back what the build left: freed memory, and pages of the key file."""
+    ctypes.CDLL(None).malloc_trim(0)
+    mapped = getattr(world.keys.data, "_mmap", None)
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def closing(method: Any) -> Iterator[None]:
+    """Ends what a method started."""
+    try:
+        yield
+    finally:
+        close: Callable[[], None] | None = getattr(method, "close", None)
+        if close:
+            close()

@@ -1,0 +1,330 @@
+"""Our fetch beside its peers: what each finds and what it costs, on the same entries and rows in the same run.
+
+    python bench/peers.py --world DIR/real [--entries 10000,100000] [--k 16,64] [--rows last|all] [--methods NAMES]
+                          [--queries N] [--recall X] [--threads N] [--longest SECONDS] [--json]
+
+A world is what bench/generate.py made; a smaller size takes whole heads of it. Every method builds its index in a process
+of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix socket.
+*recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so that equal
+keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often the entry that was asked
+for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*: resident memory, with the
+pages of files that were touched, less that of the empty process. The last table is that of equal recall: the
+cheapest setting of each method that finds the share `--recall`.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numkong
+import numpy as np
+import numpy.typing as npt
+import psutil
+from methods import (
+    Exact,
+    Fetch,
+    Found,
+    Hnsw,
+    IvfFlat,
+    IvfSq8,
+    Lance,
+    Method,
+    Usearch,
+    closing,
+    fetches,
+    forget,
+    resident,
+)
+from ours import Ours
+from published import Published
+from store import show
+from threadpoolctl import threadpool_limits
+from world import World
+
+from atlasdb_contract.codec import quantise
+from atlasdb_contract.types import Floats
+
+METHODS: dict[str, type[Any]] = {
+    "exact": Exact,
+    "ours": Ours,
+    "published": Published,
+    "ivf": IvfFlat,
+    "ivf-sq8": IvfSq8,
+    "hnsw": Hnsw,
+    "usearch": Usearch,
+    "lance": Lance,
+}
+EASE = 1e-3
+"""Scores may differ by this part: peers compare floats, the exact scan int8 rows."""
+WARM = 5
+SCAN_QUERIES = 30
+"""Timed fetches of a method that reads everything."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The exact blocks. `ids` (N, K), best first, with `scores` (N, K); `peaks`, one array (R,) for each fetch, the
+    log-sum-exp of each row over all entries."""
+
+    ids: npt.NDArray[np.int64]
+    scores: Floats
+    peaks: list[Floats]
+
+    @staticmethod
+    def of(world: World, asked: Sequence[Fetch], most: int) -> "Truth":
+        """Two passes over all keys: the log-sum-exps, then the scores."""
+        rows = quantise(np.concatenate([fetch.rows for fetch in asked]))
+        bounds = np.cumsum([0, *(len(fetch.rows) for fetch in asked)])
+        packed = numkong.dots_pack(np.ascontiguousarray(rows.data))
+        most = min(most, len(world))
+
+        def logits() -> Any:
+            for start, keys in world.chunks(1 << 13):
+                found = np.asarray(numkong.dots_packed(keys.data, packed)).astype(np.float32)
+                found *= keys.scales[:, None]
+                found *= rows.scales
+                yield start, found
+
+        totals = np.full(len(rows), -np.inf)
+        for _, found in logits():
+            peak = found.max(axis=0)
+            totals = np.logaddexp(totals, peak + np.log(np.exp(found - peak).sum(axis=0, dtype=np.float64)))
+        ids = np.zeros((len(asked), 0), np.int64)
+        scores = np.zeros((len(asked), 0), np.float32)
+        for start, found in logits():
+            found -= totals.astype(np.float32)
+            shares = np.add.reduceat(np.exp(found, out=found), bounds[:-1], axis=1).T
+            own = np.argpartition(-shares, min(most, shares.shape[1]) - 1, axis=1)[:, :most]
+            ids = np.concatenate([ids, start + own], axis=1)
+            scores = np.concatenate([scores, np.take_along_axis(shares, own, axis=1)], axis=1)
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
+            ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        peaks = [totals[a:b].astype(np.float32) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return Truth(ids, scores, peaks)
+
+    def judge(self, world: World, asked: Sequence[Fetch], blocks: Sequence[Found], k: int) -> dict[str, float]:
+        """Means over the fetches."""
+        sums = np.zeros(4)
+        for number, (fetch, block) in enumerate(zip(asked, blocks, strict=True)):
+            rows = quantise(fetch.rows).floats()
+            keys = world.keys.data[block].astype(np.float32) * world.keys.scales[block, None]
+            scores = np.exp(keys @ rows.T - self.peaks[number]).sum(axis=1)
+            exact = self.scores[number, :k]
+            gold = world.gold[number]
+            sums += (
+                (scores >= exact[-1] * (1 - EASE)).sum() / len(exact),
+                scores.sum() / exact.sum(),
+                (world.texts[block] == gold).any(),
+                (world.texts[self.ids[number, :k]] == gold).any(),
+            )
+        means = (sums / len(asked)).tolist()
+        return dict(zip(("recall", "mass", "gold", "gold_exact"), means, strict=True))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table."""
+
+    method: str
+    entries: int
+    k: int
+    setting: int
+    n: int
+    recall: float
+    mass: float
+    gold: float
+    gold_exact: float
+    compared: float | None
+    p50_ms: float
+    p99_ms: float
+    build_s: float
+    mb: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process is to do."""
+
+    method: str
+    world: Path
+    ks: tuple[int, ...]
+    which: str
+    queries: int
+    threads: int
+
+
+def measured(task: Task, truth: Truth) -> list[Line]:
+    """In a process of its own: build, then every k at every setting."""
+    kind = METHODS[task.method]
+    before = resident([psutil.Process().pid])
+    world = World.load(task.world).asked(task.queries)
+    asked = list(fetches(world, task.which))
+    lines: list[Line] = []
+    with threadpool_limits(task.threads, "blas"):
+        begun = time.perf_counter()
+        method: Method = kind(world, task.threads)
+        build = time.perf_counter() - begun
+    with closing(method), threadpool_limits(1, "blas"):
+        forget(world)
+        for k in task.ks:
+            for setting in method.settings:
+                lines.append(line(method, world, asked, truth, k, setting, build))
+        memory = (resident(method.processes()) - (before if task.method != "ours" else 0)) / 2**20
+    return [Line(**(asdict(one) | {"mb": memory})) for one in lines]
+
+
+def line(
+    method: Method, world: World, asked: list[Fetch], truth: Truth, k: int, setting: int, build: float
+) -> Line:  # fmt: skip
+    """Every fetch once, after a few that only warm."""
+    if method.name == Exact.name:
+        asked = asked[:SCAN_QUERIES]
+    for fetch in asked[:WARM]:
+        method.fetch(fetch, k, setting)
+    blocks, counts, times = [], [], []
+    for fetch in asked:
+        begun = time.perf_counter()
+        block, compared = method.fetch(fetch, k, setting)
+        times.append(1e3 * (time.perf_counter() - begun))
+        blocks.append(block)
+        counts.append(compared)
+    return Line(
+        method=method.name,
+        entries=len(world),
+        k=k,
+        setting=setting,
+        n=len(asked),
+        **truth.judge(world, asked, blocks, k),
+        compared=None if None in counts else float(np.mean(counts)),
+        p50_ms=float(np.median(times)),
+        p99_ms=float(np.quantile(times, 0.99)),
+        build_s=build,
+        mb=0.0,
+        note=method.note,
+    )
+
+
+def skipped(method: str, entries: int, why: str) -> dict[str, Any]:
+    """A row that says so."""
+    print(f"{method} at {entries:,}: skipped: {why}", file=sys.stderr)
+    return {"method": METHODS[method].name, "entries": entries, "skipped": why}
+
+
+class Bench:
+    """Sizes in turn, and all methods at each."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.ks = tuple(int(k) for k in args.k.split(","))
+        self.last_build: dict[str, tuple[int, float]] = {}
+
+    def run(self) -> list[dict[str, Any]]:
+        """All rows."""
+        whole = World.load(self.args.world)
+        rows: list[dict[str, Any]] = []
+        for size in sorted(int(n) for n in self.args.entries.split(",")):
+            if size > len(whole):
+                print(f"{self.args.world} has {len(whole):,} entries, not {size:,}", file=sys.stderr)
+                continue
+            with TemporaryDirectory(prefix="atlasdb-world-", dir=self.args.scratch) as scratch:
+                folder = self.args.world
+                if size < len(whole):
+                    folder = Path(scratch)
+                    whole.cut(size).save(folder)
+                rows += self.at(folder, size)
+        return rows
+
+    def at(self, folder: Path, size: int) -> list[dict[str, Any]]:
+        """All methods on one world."""
+        args = self.args
+        world = World.load(folder).asked(args.queries)
+        asked = list(fetches(world, args.rows))
+        truth = Truth.of(world, asked, max(self.ks))
+        rows: list[dict[str, Any]] = []
+        for name in args.methods.split(","):
+            why = self.too_much(name, size, world.keys.dimension)
+            if why:
+                rows.append(skipped(name, size, why))
+                continue
+            task = Task(name, folder, self.ks, args.rows, args.queries, args.threads)
+            begun = time.perf_counter()
+            try:
+                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                    lines = pool.submit(measured, task, truth).result()
+            except BrokenProcessPool:
+                rows.append(skipped(name, size, "its process was killed: no memory, most likely"))
+                continue
+            except ImportError as error:
+                rows.append(skipped(name, size, f"not installed: {error.name}"))
+                continue
+            self.last_build[name] = (size, lines[0].build_s)
+            print(f"{lines[0].method} at {size:,}: {time.perf_counter() - begun:.0f} s in all", file=sys.stderr)
+            rows += [asdict(one) for one in lines]
+        return rows
+
+    def too_much(self, name: str, size: int, dimension: int) -> str:
+        """Why a method is left out, or nothing."""
+        need, there = METHODS[name].needs(size, dimension), psutil.virtual_memory().available
+        if need > 0.85 * there:
+            return f"needs about {need / 2**30:.1f} GB, {there / 2**30:.1f} are free"
+        if name in self.last_build:
+            smaller, seconds = self.last_build[name]
+            guess = seconds * (size / smaller) ** 1.1
+            if guess > self.args.longest:
+                return f"would build for about {guess:,.0f} s (--longest {self.args.longest})"
+        return ""
+
+
+def equal_recall(rows: list[dict[str, Any]], bar: float) -> list[dict[str, Any]]:
+    """For each size and k the cheapest setting of each method that finds `bar` of the exact block."""
+    found: list[dict[str, Any]] = []
+    good = [row for row in rows if "skipped" not in row]
+    for entries, k in sorted({(row["entries"], row["k"]) for row in good}):
+        for method in dict.fromkeys(row["method"] for row in good):
+            here = [row for row in good if (row["entries"], row["k"], row["method"]) == (entries, k, method)]
+            enough = [row for row in here if row["recall"] >= bar]
+            if here:
+                row = min(enough, key=lambda r: r["p50_ms"]) if enough else max(here, key=lambda r: r["recall"])
+                found.append({"reached": "yes" if enough else "no"} | row)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", type=Path, required=True, help="a folder that bench/generate.py made")
+    parser.add_argument("--entries", default="10000,100000", help="by commas")
+    parser.add_argument("--k", default="16,64", help="entries of a block, by commas")
+    parser.add_argument("--rows", choices=("last", "all"), default="last", help="of the last question token, or of all")
+    parser.add_argument("--methods", default=",".join(METHODS), help=f"by commas (default: {','.join(METHODS)})")
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--recall", type=float, default=0.95, help="for the table of equal recall")
+    parser.add_argument("--threads", type=int, default=2, help="for building; searches have one")
+    parser.add_argument("--longest", type=int, default=3600, help="leave out what would build longer, in seconds")
+    parser.add_argument("--scratch", type=Path, help="where cut worlds lie for the time")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    rows = Bench(args).run()
+    equal = equal_recall(rows, args.recall)
+    if args.json:
+        print(json.dumps({"rows": rows, "bar": args.recall, "equal_recall": equal}, indent=1))
+        return
+    show([row for row in rows if "skipped" not in row], False)
+    print(f"\nThe cheapest setting with recall {args.recall} or more, or else the best:")
+    show([{k: v for k, v in row.items() if k != "note"} for row in equal], False)
+    for row in rows:
+        if "skipped" in row:
+            print(f"{row['method']} at {row['entries']:,}: skipped: {row['skipped']}")
+
+
+if __name__ == "__main__":
+    main()
