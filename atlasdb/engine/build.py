@@ -25,11 +25,12 @@ from atlasdb.format import EntryColumns, Level
 from atlasdb.store import nodes, postings, tombstones
 from atlasdb.store.changes import Changes
 from atlasdb.store.nodes import RECORD_NODES
-from atlasdb.store.postings import RECORD_SLOTS, Slots
+from atlasdb.store.postings import RECORD_SLOTS
 from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.build import plan
 from atlasdb.tree.image import TreePlan
+from atlasdb.tree.rank import Slots
 from atlasdb_contract.errors import AtlasError, Cancelled, FailedPrecondition
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Ids, Progress, Vectors
@@ -203,7 +204,7 @@ def _write_slots(task: _Build, planned: TreePlan, columns: EntryColumns) -> None
             write.grows = True
             postings.write_tree(write.txn, changes.tables, task.generation, first, slots)
 
-        task.submit(job, slots.count * task.record.dimension)
+        task.submit(job, len(slots) * task.record.dimension)
         task.report(Progress("write postings", min(firsts.stop, total), total))
 
 

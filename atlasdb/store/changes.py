@@ -15,8 +15,8 @@ from atlasdb.store import entries, postings, registry, tombstones
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import TripleKey
 from atlasdb.store.index import Index, Space
-from atlasdb.store.postings import Slots
 from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.tree.rank import Slots
 from atlasdb_contract.ids import EntryId, Generation, ValueId
 from atlasdb_contract.types import Ids, Vectors
 

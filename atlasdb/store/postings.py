@@ -7,12 +7,12 @@ A record of a tree is written once and deleted once. Delta records whose ids all
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from atlasdb import format as fmt
 from atlasdb.store.environment import Tables, Txn
+from atlasdb.tree.rank import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Ids, Vectors
@@ -24,36 +24,6 @@ DELTA_SLOTS = 256
 RECORD_SLOTS = 1 << fmt.SLOTS_SHIFT
 
 Record = tuple[bytes, memoryview]
-
-
-class Slots(NamedTuple):
-    """N slots as columns: ids and value ids u64 (N,), keys int8 (N, D)."""
-
-    ids: Ids
-    value_ids: Ids
-    keys: Vectors
-
-    @property
-    def count(self) -> int:
-        """N."""
-        return len(self.ids)
-
-    def part(self, positions: slice) -> "Slots":
-        """Some of them."""
-        return Slots(self.ids[positions], self.value_ids[positions], self.keys.take(positions))
-
-    @staticmethod
-    def joined(parts: list["Slots"]) -> "Slots":
-        """All of several, in order; at least one."""
-        if len(parts) == 1:
-            return parts[0]
-        return Slots(
-            np.concatenate([part.ids for part in parts]),
-            np.concatenate([part.value_ids for part in parts]),
-            Vectors(
-                np.concatenate([part.keys.data for part in parts]), np.concatenate([part.keys.scales for part in parts])
-            ),
-        )
 
 
 def of_tree(txn: Txn, tables: Tables, generation: Generation) -> Iterator[Record]:
@@ -82,8 +52,8 @@ def opened(dimension: int, records: Iterator[Record]) -> Iterator[Slots]:
 
 def write_tree(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
     """A tree's slots from `first`, a multiple of RECORD_SLOTS, on."""
-    for start in range(0, slots.count, RECORD_SLOTS):
-        _put(txn, tables, generation, first + start, slots.part(slice(start, start + RECORD_SLOTS)))
+    for start in range(0, len(slots), RECORD_SLOTS):
+        _put(txn, tables, generation, first + start, slots.take(slice(start, start + RECORD_SLOTS)))
 
 
 def append(txn: Txn, tables: Tables, folded: int, slots: Slots) -> None:
@@ -91,8 +61,8 @@ def append(txn: Txn, tables: Tables, folded: int, slots: Slots) -> None:
     last = _last_short(txn, tables, folded, slots.keys.dimension)
     if last is not None:
         slots = Slots.joined([last, slots])
-    for start in range(0, slots.count, RECORD_SLOTS):
-        part = slots.part(slice(start, start + RECORD_SLOTS)) if slots.count > RECORD_SLOTS else slots
+    for start in range(0, len(slots), RECORD_SLOTS):
+        part = slots.take(slice(start, start + RECORD_SLOTS)) if len(slots) > RECORD_SLOTS else slots
         _put(txn, tables, DELTA, int(part.ids[0]), part)
 
 
@@ -102,14 +72,14 @@ def cut_delta(txn: Txn, tables: Tables, dimension: int, before: int, folded: int
         if slots.ids[0] > folded:
             return
         if slots.ids[-1] > folded:
-            rest = slots.part(slice(int(np.searchsorted(slots.ids, np.uint64(folded), side="right")), None))
-            _put(txn, tables, DELTA, folded + 1, Slots(rest.ids.copy(), rest.value_ids.copy(), rest.keys))
+            rest = slots.take(slice(int(np.searchsorted(slots.ids, np.uint64(folded), side="right")), None))
+            _put(txn, tables, DELTA, folded + 1, rest)
             return
 
 
 def _put(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
     key = fmt.POSTING_KEY.pack(generation, first)
-    txn.put(key, fmt.seal_slots(key, *slots), db=tables.postings)
+    txn.put(key, fmt.seal_slots(key, slots.ids, slots.value_ids, slots.keys), db=tables.postings)
 
 
 def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots | None:

@@ -14,7 +14,7 @@ from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.trees import TreeCache
 from atlasdb.tree.image import Forest
-from atlasdb.tree.rank import PostingView
+from atlasdb.tree.rank import Slots
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
 
@@ -88,11 +88,11 @@ class View:
         """The values of these ids, in order, copied."""
         return entries.values(self.txn, self.tables.values, self.record.dimension, ids)
 
-    def slots(self) -> Iterator[PostingView]:
+    def slots(self) -> Iterator[Slots]:
         """The slots of every tree and of the delta, record by record, checked."""
         parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
         records = chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded))
-        return (PostingView(*slots) for slots in postings.opened(self.record.dimension, records))
+        return postings.opened(self.record.dimension, records)
 
     def pages(self, table: str) -> int:
         """LMDB pages of one of the collection's tables."""

@@ -98,8 +98,8 @@ class Tree:
         """A plan's tree in plain memory, for measurements: entry i has the id i + 1, and its value too."""
         ids = planned.order.astype(np.uint64) + np.uint64(1)
         slots = keys.take(planned.order)
-        nodes = [planned.starts.astype(np.uint64), planned.nodes.scales, planned.links, planned.nodes.data]
-        leaf = [ids, ids, slots.scales, crc.of_slots(ids, ids, slots), slots.data]
+        nodes: list[npt.NDArray[Any]] = [planned.starts.astype(np.uint64), planned.nodes.scales, planned.links, planned.nodes.data]
+        leaf: list[npt.NDArray[Any]] = [ids, ids, slots.scales, crc.of_slots(ids, ids, slots), slots.data]
         return Tree(
             generation,
             planned.roots,

@@ -21,8 +21,7 @@ _EMPTY = -1
 _LINE = 64
 
 
-@intrinsic
-def _pointer(context: Any, address: Any) -> Any:
+def _pointer_of(_: Any, __: Any) -> Any:
     """The pointer of an address."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -31,8 +30,7 @@ def _pointer(context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
-@intrinsic
-def prefetch(context: Any, address: Any) -> Any:
+def _prefetch_of(_: Any, __: Any) -> Any:
     """Ask for the cache line of an address."""
 
     def generate(target: Any, builder: Any, _: Any, arguments: Any) -> Any:
@@ -46,6 +44,10 @@ def prefetch(context: Any, address: Any) -> Any:
         return target.get_dummy_value()
 
     return types.void(types.int64), generate
+
+
+_pointer: Any = intrinsic(_pointer_of)
+prefetch: Any = intrinsic(_prefetch_of)
 
 
 @njit(inline="always")

@@ -19,12 +19,12 @@ BATCH = 4096
 POOL = 8192
 """Most entries kept of a stream, or eight times k if that is more."""
 
-Postings = Callable[[], Iterable["PostingView"]]
+Postings = Callable[[], Iterable["Slots"]]
 
 
 @dataclass(frozen=True, slots=True)
-class PostingView:
-    """One segment of a posting as it lies in the store: ids, value ids u64 (n,), keys int8 (n, D)."""
+class Slots:
+    """N slots as columns, often as they lie in the store: ids and value ids u64 (N,), keys int8 (N, D)."""
 
     ids: Ids
     value_ids: Ids
@@ -38,16 +38,16 @@ class PostingView:
         """Bytes that are read."""
         return self.ids.nbytes + self.value_ids.nbytes + self.keys.data.nbytes + self.keys.scales.nbytes
 
-    def take(self, positions: Any) -> "PostingView":
+    def take(self, positions: Any) -> "Slots":
         """Some of it, copied."""
-        return PostingView(self.ids[positions], self.value_ids[positions], self.keys.take(positions))
+        return Slots(self.ids[positions], self.value_ids[positions], self.keys.take(positions))
 
     @staticmethod
-    def joined(views: list["PostingView"]) -> "PostingView":
+    def joined(views: list["Slots"]) -> "Slots":
         """At least one, end to end; copied if more."""
         if len(views) == 1:
             return views[0]
-        return PostingView(
+        return Slots(
             np.concatenate([view.ids for view in views]),
             np.concatenate([view.value_ids for view in views]),
             Vectors(
@@ -165,13 +165,13 @@ class Pool:
         self._k = k
         self._limit = max(POOL, 8 * k)
         self._softmax = softmax
-        self._parts: list[tuple[PostingView, Floats]] = []
+        self._parts: list[tuple[Slots, Floats]] = []
         self._count = 0
         self._lost = np.float32(-1)
         self._compared = 0
         self._bytes = 0
 
-    def fill(self, postings: Iterable[PostingView], tombstones: Ids, learn: bool) -> None:
+    def fill(self, postings: Iterable[Slots], tombstones: Ids, learn: bool) -> None:
         """Compare all. `learn`: the softmax does not know these entries yet."""
         for batch in _batches(postings):
             self._bytes += batch.nbytes
@@ -191,9 +191,9 @@ class Pool:
             if self._count > self._limit:
                 self._prune(self._limit // 2)
 
-    def _join(self) -> tuple[PostingView, Floats]:
+    def _join(self) -> tuple[Slots, Floats]:
         views, logits = zip(*self._parts, strict=True)
-        return PostingView.joined(list(views)), logits[0] if len(logits) == 1 else np.concatenate(logits, axis=1)
+        return Slots.joined(list(views)), logits[0] if len(logits) == 1 else np.concatenate(logits, axis=1)
 
     def _prune(self, wanted: int) -> None:
         view, logits = self._join()
@@ -232,9 +232,9 @@ def _among(ids: Ids, tombstones: Ids) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _batches(postings: Iterable[PostingView]) -> Iterator[PostingView]:
+def _batches(postings: Iterable[Slots]) -> Iterator[Slots]:
     """The same entries in views of about BATCH."""
-    waiting: list[PostingView] = []
+    waiting: list[Slots] = []
     count = 0
     for view in postings:
         if not len(view):
@@ -242,7 +242,7 @@ def _batches(postings: Iterable[PostingView]) -> Iterator[PostingView]:
         waiting.append(view)
         count += len(view)
         if count >= BATCH:
-            yield PostingView.joined(waiting)
+            yield Slots.joined(waiting)
             waiting, count = [], 0
     if waiting:
-        yield PostingView.joined(waiting)
+        yield Slots.joined(waiting)

@@ -8,12 +8,12 @@ from functools import cache
 
 import numpy as np
 
+from atlasdb import crc
 from atlasdb.tree import build
-from atlasdb.tree.descend import Found, PostingRequest, PostingView, descend, drive, scan
-from atlasdb.tree.image import TreeImage
-from atlasdb.tree.place import nearest
+from atlasdb.tree.descend import descend
+from atlasdb.tree.image import Forest, Tree, in_memory
+from atlasdb.tree.rank import Found, Slots, scan
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Vectors
 
 D = 96
@@ -34,13 +34,11 @@ class Graph:
         keys = (keys + 0.2 * self.rng.normal(size=keys.shape)) * SPECTRUM
         self.keys = quantise(keys / np.linalg.norm(keys, axis=1, keepdims=True))
         built = self.owner < heads * 9 // 10
-        plan = build.plan(self.keys.take(built), self.owner[built])
-        self.image = TreeImage.of(Generation(1), plan.roots, plan.inter, plan.guides)
-        self.late = np.flatnonzero(~built)
-        self.early = np.flatnonzero(built)
-        node_of = np.concatenate([plan.node_of, nearest(self.image, self.keys.take(self.late))])
-        self.order = np.argsort(node_of, kind="stable")
-        self.starts = np.concatenate([[0], np.cumsum(np.bincount(node_of, minlength=len(plan.inter)))])
+        self.late, self.early = np.flatnonzero(~built), np.flatnonzero(built)
+        tree = Tree.of(build.plan(self.keys.take(built), self.owner[built], threads=1), self.keys.take(built))
+        late = self.posting(self.late)
+        self.kept = [late.ids, late.ids, late.keys.scales, crc.of_slots(late.ids, late.ids, late.keys), late.keys.data]
+        self.forest = Forest.of(D, [tree], in_memory(self.kept, len(late)), np.zeros(0, np.uint64))
 
     def rows(self, gold: int) -> Vectors:
         """Four near copies, with a cosine of about .6 to the gold."""
@@ -48,18 +46,15 @@ class Graph:
         noise = (self.rng.normal(size=D) + 0.2 * self.rng.normal(size=(4, D))) * SPECTRUM
         return quantise(12 * (key + 1.3 * noise / np.linalg.norm(noise, axis=1, keepdims=True)))
 
-    def posting(self, positions: np.ndarray) -> PostingView:
+    def posting(self, positions: np.ndarray) -> Slots:
         ids = (positions + 1).astype(np.uint64)
-        return PostingView(ids, ids, self.keys.take(positions))
-
-    def read(self, request: PostingRequest) -> list[PostingView]:
-        return [self.posting(self.order[self.starts[node] : self.starts[node + 1]]) for node in request.nodes]
+        return Slots(ids, ids, self.keys.take(positions))
 
     def both(self, gold: int) -> tuple[Found, Found]:
         """(by descent, exact)."""
         rows = self.rows(gold)
         everything = [self.posting(np.arange(len(self.keys)))]
-        return drive(descend(self.image, rows, 32), self.read), scan(lambda: everything, rows, 32)
+        return descend(self.forest, rows, 32), scan(lambda: everything, rows, 32)
 
 
 @cache

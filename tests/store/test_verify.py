@@ -77,11 +77,10 @@ def test_a_descent_hands_out_no_damaged_slot(broken: Callable[..., Database]) ->
     for position in range(200):
         try:
             block = database.fetch("facts", keys.take([position]), 3)
-        except DataLoss as error:
-            assert "the slot of entry" in str(error)
-        else:
-            answered += 1
-            assert len(block.ids) == 3
+        except DataLoss:
+            continue
+        answered += 1
+        assert len(block.ids) == 3
     assert 150 < answered < 200
 
 

@@ -1,45 +1,63 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasdb.tree import build, rank
-from atlasdb.tree.descend import PostingRequest, PostingView, descend, drive, scan
-from atlasdb.tree.image import TreeImage
-from atlasdb.tree.place import nearest
+from atlasdb import crc
+from atlasdb.tree import build, kernels, rank
+from atlasdb.tree import descend as descending
+from atlasdb.tree.descend import Trace, descend
+from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest, Tree, in_memory
+from atlasdb.tree.rank import Slots, scan
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Beams, Vectors
+from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.types import Beams, Ids, Vectors
 
-EVERYTHING = Beams(root=1 << 20, inter=1 << 20)
+EVERYTHING = Beams(root=1 << 12, inter=1 << 12)
+NONE = np.zeros(0, np.uint64)
 
 
 class World:
-    """A built tree with its postings in memory; entry i has the id i + 1 and the value id i + 1001."""
+    """Entries in two trees and a delta, in memory; entry i has the id i + 1 and the value id i + 1001."""
 
-    def __init__(self, count: int, heads: int, seed: int, dimension: int = 24) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, count: int, heads: int, seed: int, dimension: int = 24, trees: int = 2) -> None:
+        self.rng = rng = np.random.default_rng(seed)
         owner = rng.integers(0, heads, count)
         centres = rng.normal(size=(heads, dimension))
         self.keys = quantise(centres[owner] + 0.4 * rng.normal(size=(count, dimension)))
         self.owner = owner.astype(np.uint64)
-        self.plan = build.plan(self.keys, self.owner, seed)
-        self.image = TreeImage.of(Generation(1), self.plan.roots, self.plan.inter, self.plan.guides)
-        self.rng = rng
+        cuts = [0, *np.sort(rng.integers(0, count + 1, trees)).tolist(), count]
+        self.kept: list[object] = []
+        self.trees = [self._tree(start, stop) for start, stop in zip(cuts[:-2], cuts[1:-1], strict=True) if stop > start]
+        self.delta = self._slots(np.arange(cuts[-2], count))
+
+    def _slots(self, positions: np.ndarray) -> Columns:
+        view = self.posting(positions)
+        checks = crc.of_slots(view.ids, view.value_ids, view.keys)
+        arrays = [view.ids, view.value_ids, view.keys.scales, checks, view.keys.data]
+        self.kept.append(arrays)
+        return in_memory(arrays, len(view))
+
+    def _tree(self, start: int, stop: int) -> Tree:
+        here = np.arange(start, stop)
+        plan = build.plan(self.keys.take(here), self.owner[here], 0, threads=1)
+        tree = Tree.of(plan, self.keys.take(here))
+        return replace(tree, slots=self._slots(here[plan.order]))
+
+    def forest(self, dead: Ids = NONE) -> Forest:
+        return Forest.of(self.keys.dimension, self.trees, self.delta, dead)
 
     def rows(self, number: int) -> Vectors:
         return quantise(3 * self.rng.normal(size=(number, self.keys.dimension)))
 
-    def posting(self, positions: np.ndarray) -> PostingView:
+    def posting(self, positions: np.ndarray) -> Slots:
         ids = (positions + 1).astype(np.uint64)
-        return PostingView(ids, ids + np.uint64(1000), self.keys.take(positions))
+        return Slots(ids, ids + np.uint64(1000), self.keys.take(positions))
 
-    def read(self, request: PostingRequest) -> list[PostingView]:
-        return [self.posting(np.flatnonzero(self.plan.node_of == node)) for node in request.nodes]
-
-    def every_posting(self) -> Iterator[PostingView]:
+    def every_posting(self) -> Iterator[Slots]:
         for start in range(0, len(self.keys), 100):
             yield self.posting(np.arange(start, min(start + 100, len(self.keys))))
 
@@ -70,7 +88,7 @@ def assert_best(found: rank.Found, world: World, rows: Vectors, k: int, alive: n
 def test_descent_over_everything_equals_the_reference(count: int, heads: int, rows: int, k: int, seed: int) -> None:
     world = World(count, heads, seed)
     asked = world.rows(rows)
-    assert_best(drive(descend(world.image, asked, k, EVERYTHING), world.read), world, asked, k)
+    assert_best(descend(world.forest(), asked, k, EVERYTHING), world, asked, k)
     assert_best(scan(world.every_posting, asked, k), world, asked, k)
 
 
@@ -92,7 +110,7 @@ def test_tombstones_are_never_returned() -> None:
     alive = np.setdiff1d(np.arange(600), gone.astype(np.int64) - 1)
     for found in (
         scan(world.every_posting, rows, 20, gone),
-        drive(descend(world.image, rows, 20, EVERYTHING, gone), world.read),
+        descend(world.forest(gone), rows, 20, EVERYTHING),
     ):
         assert not np.isin(found.ids, gone).any()
         assert_best(found, world, rows, 20, alive)
@@ -100,39 +118,70 @@ def test_tombstones_are_never_returned() -> None:
     assert len(scan(world.every_posting, rows, 20, everything).ids) == 0
 
 
-def test_generation_zero_is_an_exact_scan() -> None:
-    world = World(300, 50, 2)
-    rows = world.rows(4)
-    asked: list[int] = []
-
-    def read(request: PostingRequest) -> list[PostingView]:
-        asked.extend(request.nodes.tolist())
-        return list(world.every_posting())
-
-    found = drive(descend(TreeImage.flat(24), rows, 10), read)
-    assert asked == [0]
-    assert_best(found, world, rows, 10)
-
-
-def test_a_tree_of_nothing_answers_with_nothing() -> None:
-    keys = quantise(np.zeros((0, 24)))
-    plan = build.plan(keys, np.zeros(0, np.uint64))
-    image = TreeImage.of(Generation(1), plan.roots, plan.inter, plan.guides)
+def test_a_forest_of_nothing_answers_with_nothing() -> None:
     rows = World(5, 2, 0).rows(2)
-    for found in (drive(descend(image, rows, 10), lambda _: []), scan(list, rows, 10)):
+    for found in (descend(Forest.of(24, [], Columns.none(SLOT_COLUMNS), NONE), rows, 10), scan(list, rows, 10)):
         assert len(found.ids) == len(found.keys) == len(found.scores) == 0
         assert found.keys.dimension == 24
-    assert nearest(image, rows).tolist() == [0, 0]
 
 
 def test_costs_are_counted_and_beams_are_kept() -> None:
-    world = World(3000, 600, 3)
-    found = drive(descend(world.image, world.rows(2), 10, Beams(root=5, inter=7)), world.read)
-    assert found.cost.postings_read == 7 + 1  # the newcomers'
-    assert found.cost.root_scored == len(world.image.roots)
-    assert 0 < found.cost.inter_scored < len(world.image.guides)
-    assert 10 <= found.cost.entries_scored < 600
-    assert found.cost.bytes_read == found.cost.entries_scored * (24 + 4 + 16)
+    world = World(3000, 600, 3, trees=1)
+    trace = Trace()
+    found = descend(world.forest(), world.rows(1), 10, Beams(root=5, inter=7), trace)
+    (tree,) = world.trees
+    assert found.cost.postings_read == len(trace.opened[0]) <= 7
+    assert found.cost.root_scored == len(tree.roots)
+    assert found.cost.inter_scored == trace.walks[0].compared < tree.node_count
+    assert found.cost.entries_scored == len(trace.slots)
+    assert len(world.delta) < found.cost.entries_scored < len(world.delta) + 7 * 64
+    assert found.cost.bytes_read == found.cost.entries_scored * (24 + 12)
+
+
+def test_of_a_large_delta_only_what_is_near_the_peaks_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descending, "SURE", 20)
+    world = World(4000, 4000, 4, trees=1)
+    world.trees, world.delta = [], world._slots(np.arange(4000))
+    rows = world.rows(3)
+    rows = Vectors(rows.data, rows.scales * np.float32(4))
+    trace = Trace()
+    assert_best(descend(world.forest(), rows, 3, trace=trace), world, rows, 3)
+    assert 20 < len(trace.slots) < 3000
+
+
+def test_rows_that_are_alike_walk_together() -> None:
+    rng = np.random.default_rng(6)
+    centres = rng.normal(size=(2, 32)).repeat(4, axis=0)
+    near = quantise(centres + 0.05 * rng.normal(size=(8, 32)))
+    for rows, counts in ((near.take(slice(0, 4)), [4]), (near, [4, 4]), (near.take([0, 4, 1]), [2, 1])):
+        data, scales, found = kernels.representatives(rows.data, rows.scales, descending.ALIKE)
+        assert found.tolist() == counts
+        means = data * scales[:, None]
+        np.testing.assert_allclose(means[0], rows.floats()[:1].repeat(1, 0)[0], atol=0.3)
+
+
+def test_numbers_that_lead_nowhere_are_not_followed() -> None:
+    """Links, gates and bounds from a damaged record name nodes and slots that are not there."""
+    world = World(2000, 400, 9, trees=1)
+    (tree,) = world.trees
+    nodes, leaf = tree.keep
+    nodes[2][::3] = 1 << 30
+    nodes[0][::5] = 1 << 40
+    wild = replace(tree, gates=np.where(tree.gates % 2, tree.gates, np.int32(1 << 29)))
+    world.trees = [wild]
+    for _ in range(20):
+        descend(world.forest(), world.rows(2), 10)
+
+
+def test_a_slot_that_changed_is_not_handed_out() -> None:
+    world = World(300, 50, 2, trees=1)
+    rows = world.rows(1)
+    forest = world.forest()
+    first = descend(forest, rows, 1, EVERYTHING)
+    for arrays in world.kept:
+        arrays[0][arrays[0] == first.ids[0]] += np.uint64(1 << 20)
+    with pytest.raises(DataLoss, match="fails its checksum"):
+        descend(forest, rows, 1, EVERYTHING)
 
 
 def test_a_long_stream_keeps_the_best_though_scores_shift(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +200,7 @@ def test_a_long_stream_keeps_the_best_though_scores_shift(monkeypatch: pytest.Mo
     rows = quantise(np.eye(8)[:2])
     passes = 0
 
-    def postings() -> Iterator[PostingView]:
+    def postings() -> Iterator[Slots]:
         nonlocal passes
         passes += 1
         for start in range(0, 121, 10):
@@ -170,29 +219,3 @@ def test_a_small_pool_changes_nothing(count: int, rows: int, k: int, seed: int) 
         world = World(count, 40, seed)
         asked = world.rows(rows)
         assert_best(scan(world.every_posting, asked, k), world, asked, k)
-
-
-def test_an_entry_of_a_known_head_is_placed_beside_it() -> None:
-    world = World(4000, 700, 7)
-    nodes = nearest(world.image, world.keys)
-    joined = nodes != world.image.newcomers
-    assert np.mean(joined) > 0.7
-    assert np.mean(nodes[joined] == world.plan.node_of[joined]) > 0.9
-
-
-def test_newcomers_are_found_however_narrow_the_beams() -> None:
-    world = World(3000, 500, 8)
-    strangers = quantise(world.rng.normal(size=(40, 24)) * np.array([1.0] * 4 + [9.0] * 20))
-    nodes = nearest(world.image, strangers)
-    new = np.flatnonzero(nodes == world.image.newcomers)
-    assert len(new) > 20
-    delta = PostingView(new.astype(np.uint64) + np.uint64(9000), new.astype(np.uint64), strangers.take(new))
-
-    def read(request: PostingRequest) -> list[PostingView]:
-        assert request.nodes[-1] == world.image.newcomers
-        return [*world.read(request), delta]
-
-    for position in new:
-        rows = strangers.take([position])
-        found = drive(descend(world.image, rows, 1, Beams(root=1, inter=1)), read)
-        assert found.ids[0] == position + 9000
