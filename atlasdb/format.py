@@ -3,7 +3,8 @@
 A store is a folder: `atlas.mdb` (LMDB), `atlas.mdb-lock` (LMDB's readers) and `lock` (the pid of its server). In LMDB's
 main table lie `format`, `sequence` and one `collection/NAME` for each collection; each collection has six tables of its
 own, named `ID/TABLE` with ID in eight hex digits. Keys are big-endian, so that LMDB's order is numeric order; all else
-is little-endian. Each record begins with a CRC32C over its key and the rest of it.
+is little-endian. Each record begins with a CRC32C over its key and the rest of it. Where "pad" stands, what follows
+begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LMDB puts 16 bytes before a long record.
 
     table       key                                    record, after u32 crc
     main        format                                 magic 8s, version u32, features u32
@@ -16,9 +17,10 @@ is little-endian. Each record begins with a CRC32C over its key and the rest of 
     index       space u8, 0x02, first hash u64         count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x03, 0                      msgpack: the sweep in progress, see store/index.py
     postings    generation u32, first u64              count u32, dimension u32, pad u32, ids u64[n], value ids u64[n],
-                                                       scales f32[n], checks u32[n], pad to 16, keys i8[n][D]
-    nodes       generation u32, level u8, first u32    count u32, L u32, pad u32, starts u64[n + 1], scales f32[n],
-                                                       links i32[n][L], pad to 16, vectors i8[n][D]
+                                                       scales f32[n], checks u32[n], pad, keys i8[n][D]
+    nodes       generation u32, level u8, first u32    count u32, L u32, W u32, starts u64[n + 1], scales f32[n],
+                                                       code scales f32[n], links i32[n][L], pad, codes u64[n][W],
+                                                       pad, vectors i8[n][D]
     tombstones  id u64                                 nothing
 """
 
@@ -37,7 +39,7 @@ from google_crc32c import value as crc32c
 from atlasdb import crc
 from atlasdb_contract.errors import DataLoss, FailedPrecondition
 from atlasdb_contract.ids import EntryId, ValueId
-from atlasdb_contract.types import Ids, Triple, Vectors
+from atlasdb_contract.types import Floats, Ids, Triple, Vectors
 
 MAGIC: Final = b"ATLASDB\0"
 VERSION: Final = 1
@@ -337,25 +339,30 @@ class NodeOffsets(NamedTuple):
 
     starts: int
     scales: int
+    code_scales: int
     links: int
+    codes: int
     vectors: int
 
 
 def slot_offsets(count: int) -> SlotOffsets:
-    """The keys are on a multiple of 16 from the start of the record."""
+    """Each column's first byte, from the start of the record."""
     first = _HEADER.size
     return SlotOffsets(first, first + 8 * count, first + 16 * count, first + 20 * count, _padded(first + 24 * count))
 
 
-def node_offsets(count: int, links: int) -> NodeOffsets:
-    """The vectors are on a multiple of 16 from the start of the record."""
+def node_offsets(count: int, links: int, words: int) -> NodeOffsets:
+    """Each column's first byte, from the start of the record."""
     starts = _HEADER.size
     scales = starts + 8 * (count + 1)
-    return NodeOffsets(starts, scales, scales + 4 * count, _padded(scales + 4 * count * (1 + links)))
+    codes = _padded(scales + 4 * count * (2 + links))
+    return NodeOffsets(
+        starts, scales, scales + 4 * count, scales + 8 * count, codes, _padded(codes + 8 * count * words)
+    )
 
 
 def _padded(size: int) -> int:
-    return -(-size // 16) * 16
+    return -(-(size + 16) // 64) * 64 - 16
 
 
 def seal_slots(key: bytes, ids: Ids, value_ids: Ids, keys: Vectors) -> bytes:
@@ -388,37 +395,51 @@ def open_slots(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Ids, Ve
 
 
 class NodeColumns(NamedTuple):
-    """N nodes of one level: vectors (N, D), starts u64 (N + 1,), links i32 (N, L) padded with -1."""
+    """N nodes of one level: vectors (N, D), their codes u64 (N, W) with scales (N,), starts u64 (N + 1,), links i32
+    (N, L) padded with -1."""
 
     vectors: Vectors
+    codes: Ids
+    code_scales: Floats
     starts: Ids
     links: npt.NDArray[np.int32]
 
 
 def seal_nodes(key: bytes, nodes: NodeColumns) -> bytes:
     """One record of nodes."""
-    count, links = nodes.links.shape
-    head = _HEADER.pack(0, count, links, 0)[CRC_BYTES:]
-    columns = (nodes.starts.astype("<u8"), nodes.vectors.scales.astype("<f4"), nodes.links.astype("<i4"))
-    at = node_offsets(count, links)
-    pad = bytes(at.vectors - at.links - 4 * links * count)
-    return seal(key, b"".join([head, *(column.tobytes() for column in columns), pad, nodes.vectors.data.tobytes()]))
+    (count, links), words = nodes.links.shape, nodes.codes.shape[1]
+    at = node_offsets(count, links, words)
+    record = bytearray(at.vectors)
+    _HEADER.pack_into(record, 0, 0, count, links, words)
+    columns = (
+        (at.starts, nodes.starts.astype("<u8")),
+        (at.scales, nodes.vectors.scales.astype("<f4")),
+        (at.code_scales, nodes.code_scales.astype("<f4")),
+        (at.links, nodes.links.astype("<i4")),
+        (at.codes, nodes.codes.astype("<u8")),
+    )
+    for start, column in columns:
+        record[start : start + column.nbytes] = column.tobytes()
+    return seal(key, bytes(record[CRC_BYTES:]) + nodes.vectors.data.tobytes())
 
 
-def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
-    """(nodes, links of each), from the header. DataLoss where the record is not as long as that takes."""
-    count, links = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if not count or len(record) != node_offsets(count, links).vectors + count * dimension:
+def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int, int]:
+    """(nodes, L, W), from the header. DataLoss where the record is not as long as that takes."""
+    count, links, words = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
+    if not count or len(record) != node_offsets(count, links, words).vectors + count * dimension:
         raise damaged("nodes", key, "is cut short")
-    return int(count), int(links)
+    return int(count), int(links), int(words)
 
 
 def open_nodes(dimension: int, key: bytes, record: Buffer) -> NodeColumns:
     """A record of nodes, checked: views of it."""
     check("nodes", key, record)
-    count, links = node_shape(dimension, key, record)
-    at = node_offsets(count, links)
+    count, links, words = node_shape(dimension, key, record)
+    at = node_offsets(count, links, words)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)
     scales = np.frombuffer(record, "<f4", count, at.scales)
     linked = np.frombuffer(record, "<i4", count * links, at.links).reshape(count, links)
-    return NodeColumns(Vectors(matrix, scales), np.frombuffer(record, "<u8", count + 1, at.starts), linked)
+    codes = np.frombuffer(record, "<u8", count * words, at.codes).reshape(count, words)
+    code_scales = np.frombuffer(record, "<f4", count, at.code_scales)
+    starts = np.frombuffer(record, "<u8", count + 1, at.starts)
+    return NodeColumns(Vectors(matrix, scales), codes, code_scales, starts, linked)

@@ -7,6 +7,7 @@ import numpy as np
 from atlasdb import format as fmt
 from atlasdb.format import Level, NodeColumns
 from atlasdb.store.environment import Tables, Txn
+from atlasdb.tree.codes import encoded
 from atlasdb.tree.image import TreePlan
 from atlasdb_contract.ids import Generation
 
@@ -26,10 +27,12 @@ def of_level(txn: Txn, tables: Tables, generation: Generation, level: Level) -> 
 
 
 def columns(planned: TreePlan, level: Level) -> NodeColumns:
-    """A planned level as it is stored: a ROOT's links are its gates, and its starts are none."""
+    """A planned level as it is stored: a ROOT's links are its gates; it has no code and no slots."""
     if level is Level.ROOT:
-        return NodeColumns(planned.roots, np.zeros(len(planned.roots) + 1, np.uint64), planned.gates)
-    return NodeColumns(planned.nodes, planned.starts.astype(np.uint64), planned.links)
+        count = len(planned.roots)
+        nothing = np.zeros((count, 0), np.uint64), np.zeros(count, np.float32), np.zeros(count + 1, np.uint64)
+        return NodeColumns(planned.roots, *nothing, planned.gates)
+    return NodeColumns(planned.nodes, *encoded(planned.nodes), planned.starts.astype(np.uint64), planned.links)
 
 
 def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes: NodeColumns, first: int) -> None:
@@ -37,5 +40,6 @@ def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes:
     stop = min(first + RECORD_NODES, len(nodes.links))
     here = slice(first, stop)
     key = fmt.NODE_KEY.pack(generation, level, first)
-    part = NodeColumns(nodes.vectors.take(here), nodes.starts[first : stop + 1], nodes.links[here])
+    codes = nodes.codes[here], nodes.code_scales[here]
+    part = NodeColumns(nodes.vectors.take(here), *codes, nodes.starts[first : stop + 1], nodes.links[here])
     txn.put(key, fmt.seal_nodes(key, part), db=tables.nodes)

@@ -14,6 +14,7 @@ from atlasdb.format import Level
 from atlasdb.store import nodes, postings
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.tree.codes import words as code_words
 from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
@@ -107,9 +108,11 @@ def _slots(records: Iterable[postings.Record], dimension: int) -> tuple[Columns,
 def _nodes(records: Iterable[nodes.Record], dimension: int) -> tuple[Columns, int, bool]:
     counts, at, stays, links = [], [], True, 0
     for key, record in records:
-        count, links = fmt.node_shape(dimension, key, record)
+        count, links, words = fmt.node_shape(dimension, key, record)
+        if words != code_words(dimension):
+            raise fmt.damaged("nodes", key, "has codes of another length")
         start = address(record)
-        at.append([start + offset for offset in fmt.node_offsets(count, links)])
+        at.append([start + offset for offset in fmt.node_offsets(count, links, words)])
         counts.append(count)
         stays &= len(record) >= ITS_OWN_PAGES
     return _columns(counts, at, NODE_COLUMNS), links, stays

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import crc
-from atlasdb.tree import kernels
+from atlasdb.tree import codes, kernels
 from atlasdb.tree.image import Forest, Positions, Tree
 from atlasdb.tree.rank import Found
 from atlasdb_contract.errors import DataLoss
@@ -16,8 +16,10 @@ ROOTS = 8
 """ROOTs whose gates a walk enters by."""
 NODES = 384
 """Most INTER nodes opened in each tree, for k up to 64; with the root of k beyond that."""
-DEPTH = 9.0
+DEPTH = np.float32(9)
 """A walk ends where the best node that is left is so many logits below the best of all (bench/descent.py)."""
+MARGIN = np.float32(1.5)
+"""A node is not compared if its code says that it is worse than the worst to be opened by so many standard errors."""
 LEAST = 32
 """INTER nodes that are opened in any case."""
 ALIKE = np.float32(0.9)
@@ -39,7 +41,10 @@ class Walk:
     rows: int
     gates: Positions
     best: npt.NDArray[np.int64]
+    glanced: int
+    """Nodes whose codes were compared."""
     compared: int
+    """Nodes whose vectors were."""
 
 
 @dataclass(slots=True)
@@ -160,26 +165,27 @@ def _walk_all(
     seen = np.empty(1 << max(13, (64 * room).bit_length()), np.int32)
     opened: list[Positions] = []
     roots = compared = 0
-    alike = list(zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True))
+    groups = zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True)
+    alike = [(row, scale, count, codes.asked(row, scale)) for row, scale, count in groups]
     for number, tree in enumerate(forest.trees):
         parts = []
-        for row, scale, stands_for in alike:
+        for row, scale, stands_for, ready in alike:
             gates = gates_of(tree, row, scale, beams.root or ROOTS)
-            count, looked = _walk(tree, gates, row, scale, seen, best)
+            count, glanced, looked = _walk(tree, gates, row, scale, ready, seen, best)
             nodes, _, through = kernels.unpack(best[:count])
             parts.append(nodes[through])
-            roots, compared = roots + len(tree.roots), compared + looked
+            roots, compared = roots + len(tree.roots), compared + glanced
             if trace is not None:
-                trace.walks.append(Walk(number, stands_for, gates, best[:count].copy(), looked))
+                trace.walks.append(Walk(number, stands_for, gates, best[:count].copy(), glanced, looked))
         opened.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
     return opened, roots, compared
 
 
 def _walk(
-    tree: Tree, gates: Positions, row: npt.NDArray[np.int8], scale: np.float32, seen: npt.NDArray[np.int32],
-    best: npt.NDArray[np.int64],
-) -> tuple[int, int]:  # fmt: skip
-    count, compared = kernels.walk(
+    tree: Tree, gates: Positions, row: npt.NDArray[np.int8], scale: np.float32, ready: codes.Asked,
+    seen: npt.NDArray[np.int32], best: npt.NDArray[np.int64],
+) -> tuple[int, int, int]:  # fmt: skip
+    return kernels.walk(  # type: ignore[no-any-return]
         tree.node_count,
         tree.nodes_shift,
         tree.nodes.at,
@@ -187,12 +193,16 @@ def _walk(
         gates,
         row,
         scale,
-        np.float32(DEPTH),
+        ready.planes,
+        ready.low,
+        ready.step,
+        ready.total,
+        MARGIN * codes.SPREAD * ready.length,
+        DEPTH,
         LEAST,
         seen,
         best,
     )
-    return int(count), int(compared)
 
 
 def gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int) -> Positions:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import crc
+from atlasdb.tree.codes import encoded
 from atlasdb_contract.types import Ids, Vectors
 
 I32s = npt.NDArray[np.int32]
@@ -68,8 +69,8 @@ class Columns:
 
 SLOT_COLUMNS = 5
 """ids, value ids, scales, checks, keys."""
-NODE_COLUMNS = 4
-"""starts, scales, links, vectors."""
+NODE_COLUMNS = 6
+"""starts, scales, code scales, links, codes, vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,15 @@ class Tree:
         """A plan's tree in plain memory, for measurements: entry i has the id i + 1, and its value too."""
         ids = planned.order.astype(np.uint64) + np.uint64(1)
         slots = keys.take(planned.order)
-        nodes: list[npt.NDArray[Any]] = [planned.starts.astype(np.uint64), planned.nodes.scales, planned.links, planned.nodes.data]
+        bits, code_scales = encoded(planned.nodes)
+        nodes: list[npt.NDArray[Any]] = [
+            planned.starts.astype(np.uint64),
+            planned.nodes.scales,
+            code_scales,
+            planned.links,
+            bits,
+            planned.nodes.data,
+        ]
         leaf: list[npt.NDArray[Any]] = [ids, ids, slots.scales, crc.of_slots(ids, ids, slots), slots.data]
         return Tree(
             generation,

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from atlasdb import crc
 
 IDS, VALUE_IDS, SCALES, CHECKS, KEYS = range(5)
-STARTS, NODE_SCALES, LINKS, VECTORS = range(4)
+STARTS, NODE_SCALES, CODE_SCALES, LINKS, CODES, VECTORS = range(6)
 POSITION_BITS = 40
 """A slot is named by record << POSITION_BITS | its position there."""
 _EMPTY = -1
@@ -192,58 +192,100 @@ def _score(at: Any, shift: Any, node: Any, row: Any, scale: Any) -> Any:
     return np.float32(product) * _f32(at[record, NODE_SCALES], position) * scale
 
 
+@njit(inline="always")
+def _popcount(word: Any) -> Any:
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def at_most(at: Any, shift: Any, node: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any) -> Any:
+    """A node's logit as its code tells it, and `margin` more in parts of its code's scale."""
+    record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
+    words = planes.shape[1]
+    code = carray(_pointer(at[record, CODES] + 8 * words * position), (words,), np.uint64)
+    ones = weighted = np.uint64(0)
+    for i in range(words):
+        word = code[i]
+        ones += _popcount(word)
+        weighted += (
+            _popcount(word & planes[0, i])
+            + (_popcount(word & planes[1, i]) << np.uint64(1))
+            + (_popcount(word & planes[2, i]) << np.uint64(2))
+            + (_popcount(word & planes[3, i]) << np.uint64(3))
+        )
+    product = np.float32(2) * (step * np.float32(weighted) + low * np.float32(ones)) - total
+    return (product + margin) * _f32(at[record, CODE_SCALES], position)
+
+
 @njit(nogil=True, cache=True)
 def walk(
-    nodes: Any, shift: Any, at: Any, width: Any, gates: Any, row: Any, scale: Any, depth: Any, least: Any, seen: Any,
-    best: Any,
+    nodes: Any, shift: Any, at: Any, width: Any, gates: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any,
+    total: Any, margin: Any, depth: Any, least: Any, seen: Any, best: Any,
 ) -> Any:  # fmt: skip
     """Best-first over the graph of `nodes` nodes with `width` links each, from `gates` int64 on, for one row int8 (D,).
 
     Nodes are opened from the best on, until none is left within `depth` logits of the best of all (but `least` are
-    opened in any case) or among the len(best) best ones. `best` gets the nodes, `seen` is scratch.
-    Returns how many nodes `best` holds, and how many were compared.
+    opened in any case) or among the len(best) best ones. A node whose code says that it will not be opened (`planes`,
+    `low`, `step`, `total` are the row's as in `codes.Asked`; `margin` is added to s . q) is not compared.
+    `best` gets the nodes, `seen` is scratch. Returns how many nodes `best` holds, how many codes and how many vectors
+    were compared.
     """
     seen[:] = _EMPTY
     size = len(row)
+    mask = (np.int64(1) << shift) - 1
     fresh = np.empty(width, np.int64)
-    items = np.empty(width, np.int64)
-    count = compared = 0
+    count = compared = glanced = place = 0
+    full = len(seen) // 2
     for node in gates:
         if 0 <= node < nodes and first_time(seen, node):
             compared += 1
             count, _ = keep(best, count, packed(_score(at, shift, node, row, scale), node))
-    place = 0
-    full = len(seen) // 2
     while place < count:
         if best[place] & 1:
             place += 1
             continue
-        if place >= least and _logit(best[place]) < _logit(best[0]) - depth:
-            break
+        bar = np.float32(-np.inf)
+        if count > least:
+            bar = _logit(best[0]) - depth
+            if place >= least and _logit(best[place]) < bar:
+                break
+            bar = min(bar, _logit(best[least]))
+        if count == len(best):
+            bar = max(bar, _logit(best[count - 1]))
         node = (best[place] & np.int64(0xFFFFFFFF)) >> 1
         best[place] |= 1
+        links = carray(_pointer(at[node >> shift, LINKS] + 4 * width * (node & mask)), (width,), np.int32)
         found = 0
-        record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
-        links = carray(_pointer(at[record, LINKS] + 4 * width * position), (width,), np.int32)
         for link in links:
             if link < 0 or link >= nodes:
                 break
-            if compared + found < full and first_time(seen, link):
+            if glanced + found < full and first_time(seen, link):
                 fresh[found] = link
                 found += 1
-                start = at[link >> shift, VECTORS] + (link & ((np.int64(1) << shift) - 1)) * size
+                prefetch(at[link >> shift, CODES] + (link & mask) * 8 * planes.shape[1])
+                prefetch(at[link >> shift, CODE_SCALES] + (link & mask) * 4)
+        glanced += found
+        passed = 0
+        for i in range(found):
+            link = fresh[i]
+            if at_most(at, shift, link, planes, low, step, total, margin) >= bar:
+                fresh[passed] = link
+                passed += 1
+                start = at[link >> shift, VECTORS] + (link & mask) * size
                 for line in range(0, size, _LINE):
                     prefetch(start + line)
-        compared += found
-        for i in range(found):
-            items[i] = packed(_score(at, shift, fresh[i], row, scale), fresh[i])
+        compared += passed
         lowest = count
-        for i in range(found):
-            if count < len(best) or items[i] > best[count - 1]:
-                count, here = keep(best, count, items[i])
+        for i in range(passed):
+            score = _score(at, shift, fresh[i], row, scale)
+            if score >= bar:
+                count, here = keep(best, count, packed(score, fresh[i]))
                 lowest = min(lowest, here)
         place = min(place, lowest)
-    return count, compared
+    return count, glanced, compared
 
 
 @njit(inline="always")

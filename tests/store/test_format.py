@@ -17,7 +17,8 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
     """One (key, record) of each kind."""
     key = fmt.POSTING_KEY.pack(1, 4096)
     node_key = fmt.NODE_KEY.pack(1, fmt.Level.INTER, 9)
-    node = fmt.NodeColumns(KEYS.take([0]), np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
+    code = np.array([[1 << 40]], np.uint64), np.array([0.75], np.float32)
+    node = fmt.NodeColumns(KEYS.take([0]), *code, np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
     pairs_key = fmt.INDEX_KEY.pack(1, fmt.IndexKind.LEAF, 0xABCDEF)
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
@@ -38,8 +39,9 @@ GOLDEN = {
     "format": ("666f726d 6174", "966fcbfa 41544c41 53444200 01000000 00000000"),
     "node": (
         "00000001 01000000 09",
-        "89856f40 01000000 02000000 00000000 05000000 00000000 04010000 00000000 0000003f 06000000 ffffffff "
-        "00000000 01fe7f",
+        "f3a9803b 01000000 02000000 01000000 05000000 00000000 04010000 00000000 0000003f 0000403f 06000000 "
+        "ffffffff 00000000 00010000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
+        "00000000 00000000 00000000 00000000 00000000 00000000 01fe7f",
     ),
     "pairs": (
         "01020000 000000ab cdef",
@@ -47,8 +49,9 @@ GOLDEN = {
     ),
     "posting": (
         "00000001 00000000 00001000",
-        "367cfd5b 02000000 03000000 00000000 07000000 00000000 02010000 00000000 0e000000 00000000 "
-        "04020000 00000000 0000003f 0000803e 692cd386 da84f0fa 01fe7f04 05fa",
+        "c34daa92 02000000 03000000 00000000 07000000 00000000 02010000 00000000 0e000000 00000000 04020000 "
+        "00000000 0000003f 0000803e 692cd386 da84f0fa 00000000 00000000 00000000 00000000 00000000 00000000 "
+        "00000000 00000000 00000000 00000000 00000000 00000000 01fe7f04 05fa",
     ),
     "tombstone": ("00000000 00000007", "61d6e258"),
     "value": ("00000000 00000007", "e9b5d193 0000003f 30313233 34353637 38396162 63646566 01fe7f"),
@@ -74,12 +77,12 @@ def test_entries_come_back_one_by_one_and_as_columns() -> None:
 
 
 @pytest.mark.parametrize("count", range(9))
-def test_a_postings_matrix_begins_at_a_multiple_of_16(count: int) -> None:
+def test_a_postings_matrix_begins_on_a_cache_line(count: int) -> None:
     keys = Vectors(np.arange(3 * count, dtype=np.int8).reshape(count, 3), np.ones(count, np.float32))
     ids = np.arange(count, dtype=np.uint64)
     key = fmt.POSTING_KEY.pack(1, 0)
     record = fmt.seal_slots(key, ids, ids + np.uint64(1), keys)
-    assert (len(record) - keys.data.size) % 16 == 0
+    assert (len(record) - keys.data.size + 16) % 64 == 0
     got_ids, value_ids, got = fmt.open_slots(3, key, record)
     np.testing.assert_array_equal(got_ids, ids)
     np.testing.assert_array_equal(value_ids, ids + np.uint64(1))

@@ -132,7 +132,7 @@ def test_costs_are_counted_and_beams_are_kept() -> None:
     (tree,) = world.trees
     assert found.cost.postings_read == len(trace.opened[0]) <= 7
     assert found.cost.root_scored == len(tree.roots)
-    assert found.cost.inter_scored == trace.walks[0].compared < tree.node_count
+    assert found.cost.inter_scored == trace.walks[0].glanced < tree.node_count
     assert found.cost.entries_scored == len(trace.slots)
     assert len(world.delta) < found.cost.entries_scored < len(world.delta) + 7 * 64
     assert found.cost.bytes_read == found.cost.entries_scored * (24 + 12)
