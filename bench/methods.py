@@ -74,19 +74,25 @@ class Method(Protocol):
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int | None]:
         """Entries of the block, and how many vectors were compared where that is known."""
 
+    def least(self, k: int) -> int:
+        """Settings below this are the same as it."""
+
     def processes(self) -> list[int]:
         """Whose memory counts."""
 
 
 def wanted(k: int) -> int:
     """Candidates that a peer is asked for, before all rows choose."""
-    return max(64, 2 * k)
+    return 2 * k
 
 
 class Here:
     """A method in this process."""
 
     note: ClassVar[str] = ""
+
+    def least(self, k: int) -> int:
+        return 0
 
     def processes(self) -> list[int]:
         return [os.getpid()]
@@ -146,7 +152,7 @@ class IvfFlat(Faiss):
     """Lists of float keys, about four roots of M of them."""
 
     name = "faiss IVFFlat"
-    settings = (1, 2, 4, 8, 16, 32, 64, 128)
+    settings = (4, 8, 16, 32, 64, 128, 256, 512)
     kind = "Flat"
 
     def made(self, faiss: Any, world: World) -> Any:
@@ -187,7 +193,7 @@ class Hnsw(Faiss):
 
     name = "faiss HNSW"
     note = "M 24"
-    settings = (16, 32, 64, 128, 256, 512)
+    settings = (32, 64, 128, 256, 512, 1024)
 
     def made(self, faiss: Any, world: World) -> Any:
         index = faiss.IndexHNSWFlat(world.keys.dimension, 24, faiss.METRIC_INNER_PRODUCT)
@@ -197,6 +203,9 @@ class Hnsw(Faiss):
     @staticmethod
     def needs(entries: int, dimension: int) -> int:
         return entries * (4 * dimension + 4 * 2 * 24 + 16)
+
+    def least(self, k: int) -> int:
+        return wanted(k)
 
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
         import faiss
@@ -212,7 +221,7 @@ class Usearch(Here):
 
     name = "usearch"
     note = "int8, M 24"
-    settings = (16, 32, 64, 128, 256, 512)
+    settings = (32, 64, 128, 256, 512, 1024)
 
     def __init__(self, world: World, threads: int) -> None:
         from usearch.index import Index
@@ -229,6 +238,9 @@ class Usearch(Here):
     def needs(entries: int, dimension: int) -> int:
         return entries * (dimension + 4 * 3 * 24 + 64)
 
+    def least(self, k: int) -> int:
+        return wanted(k)
+
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
         self.index.expansion_search = setting
         compared, parts = 0, []
@@ -244,11 +256,11 @@ class Lance(Here):
     """LanceDB in process: lists of graphs over 8-bit keys, on disk."""
 
     name = "LanceDB"
-    note = "IVF_HNSW_SQ, refined"
+    note = "IVF_HNSW_SQ, threads of its own"
     settings = (1, 2, 4, 8, 16, 32)
 
     def __init__(self, world: World, threads: int) -> None:
-        os.environ |= {"LANCE_CPU_THREADS": str(threads), "LANCE_IO_THREADS": "1"}
+        os.environ |= {"LANCE_CPU_THREADS": str(threads), "LANCE_IO_THREADS": "2"}
         import lancedb
         import pyarrow as pa
 

@@ -17,10 +17,9 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -177,33 +176,62 @@ def measured(task: Task, truth: Truth) -> list[Line]:
     with closing(method), threadpool_limits(1, "blas"):
         forget(world)
         for k in task.ks:
-            for setting in method.settings:
+            for setting in (s for s in method.settings if s >= method.least(k)):
                 lines.append(line(method, world, asked, truth, k, setting, build))
         memory = (resident(method.processes()) - (before if task.method != "ours" else 0)) / 2**20
     return [Line(**(asdict(one) | {"mb": memory})) for one in lines]
+
+
+def answered(pipe: Connection, task: Task, truth: Truth) -> None:
+    """The main function of that process: what was measured, or why not."""
+    try:
+        pipe.send(measured(task, truth))
+    except ImportError as error:
+        pipe.send(f"not installed: {error.name}")
+
+
+def apart(task: Task, truth: Truth, longest: float) -> list[Line] | str:
+    """What was measured in a new process, or why nothing was."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=answered, args=(theirs, task, truth))
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(longest):
+            return f"not done after {longest:,.0f} s"
+        found: list[Line] | str = ours.recv()
+        return found
+    except EOFError:
+        process.join()
+        return f"its process ended with {process.exitcode}" + (" (no memory?)" if process.exitcode == -9 else "")
+    finally:
+        for child in psutil.Process(process.pid).children(recursive=True) if process.is_alive() else []:
+            child.terminate()
+        process.kill()
+        process.join()
 
 
 def line(
     method: Method, world: World, asked: list[Fetch], truth: Truth, k: int, setting: int, build: float
 ) -> Line:  # fmt: skip
     """Every fetch once, after a few that only warm."""
-    if method.name == Exact.name:
-        asked = asked[:SCAN_QUERIES]
     for fetch in asked[:WARM]:
         method.fetch(fetch, k, setting)
     blocks, counts, times = [], [], []
-    for fetch in asked:
+    for fetch in asked[:SCAN_QUERIES] if method.name == Exact.name else asked:
         begun = time.perf_counter()
         block, compared = method.fetch(fetch, k, setting)
         times.append(1e3 * (time.perf_counter() - begun))
         blocks.append(block)
         counts.append(compared)
+    blocks += list(truth.ids[len(blocks) :, :k])
     return Line(
         method=method.name,
         entries=len(world),
         k=k,
         setting=setting,
-        n=len(asked),
+        n=len(times),
         **truth.judge(world, asked, blocks, k),
         compared=None if None in counts else float(np.mean(counts)),
         p50_ms=float(np.median(times)),
@@ -258,14 +286,9 @@ class Bench:
                 continue
             task = Task(name, folder, self.ks, args.rows, args.queries, args.threads)
             begun = time.perf_counter()
-            try:
-                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                    lines = pool.submit(measured, task, truth).result()
-            except BrokenProcessPool:
-                rows.append(skipped(name, size, "its process was killed: no memory, most likely"))
-                continue
-            except ImportError as error:
-                rows.append(skipped(name, size, f"not installed: {error.name}"))
+            lines = apart(task, truth, 2 * args.longest)
+            if isinstance(lines, str):
+                rows.append(skipped(name, size, lines))
                 continue
             self.last_build[name] = (size, lines[0].build_s)
             print(f"{lines[0].method} at {size:,}: {time.perf_counter() - begun:.0f} s in all", file=sys.stderr)

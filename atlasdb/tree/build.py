@@ -46,7 +46,7 @@ def plan(
     order, starts = by_head(keys, heads)
     metric = whiten.measure(keys, order, starts, seed)
     nodes = means.of_ranges(keys, order, starts, metric, threads, _ticks(progress, "nodes", len(keys)))
-    tick = _ticks(progress, "graph", len(nodes) * (2 + graph.AGAIN))
+    tick = _ticks(progress, "graph", 3 * len(nodes))
     roots, own, likeness = rooted(nodes, seed, tick)
     rank = np.lexsort((positions_within(nodes, own, len(roots)), own))
     nodes, own = nodes.take(rank), own[rank]

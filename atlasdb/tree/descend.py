@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import crc
-from atlasdb.tree import codes, kernels
+from atlasdb.tree import codes, kernels, scoring
+from atlasdb.tree.build import plan
 from atlasdb.tree.image import Forest, Positions, Tree
 from atlasdb.tree.rank import Found
+from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
@@ -63,7 +65,7 @@ class Candidates:
 
     def __init__(self, forest: Forest, rows: Vectors, room: int) -> None:
         self._forest = forest
-        self._rows = np.ascontiguousarray(rows.data)
+        self._rows = rows.data
         self._scales = rows.scales
         self.slots = np.empty(room, np.int64)
         self.logits = np.empty((room, len(rows)), np.float32)
@@ -76,7 +78,7 @@ class Candidates:
         self._make_room(amount)
         self.compared += amount
         forest = self._forest
-        self.count = kernels.score_ranges(
+        self.count = scoring.score_ranges(
             wanted,
             forest.bases[tree],
             forest.trees[tree].slots_shift,
@@ -99,7 +101,7 @@ class Candidates:
         peaks = self.logits[: self.count].max(axis=0, initial=-np.inf)
         self._make_room(min(len(forest.delta), 2 * SURE))
         while True:
-            self.count, record, position = kernels.score_records(
+            self.count, record, position = scoring.score_records(
                 record,
                 position,
                 forest.slots.counts,
@@ -132,9 +134,10 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, t
     out. The cost's microseconds are the caller's to fill in. DataLoss where a chosen slot fails its checksum.
     """
     beams = beams or Beams()
+    rows = Vectors(np.array(rows.data), np.array(rows.scales))  # writable: numba compiles once more for what is not
     opened, roots, compared = _walk_all(forest, rows, k, beams, trace)
     spans = [
-        kernels.ranges(nodes, tree.nodes_shift, tree.nodes.at, len(tree.slots)) if len(nodes) else _NO_RANGES
+        scoring.ranges(nodes, tree.nodes_shift, tree.nodes.at, len(tree.slots)) if len(nodes) else _NO_RANGES
         for tree, nodes in zip(forest.trees, opened, strict=True)
     ]
     candidates = Candidates(forest, rows, sum(int((span[:, 1] - span[:, 0]).sum()) for span in spans))
@@ -142,10 +145,10 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, t
         candidates.add_ranges(number, span)
     candidates.add_delta()
     slots = candidates.slots[: candidates.count]
-    scores = kernels.masses(candidates.logits[: candidates.count], UNDERFLOW)
+    scores = scoring.masses(candidates.logits[: candidates.count], UNDERFLOW)
     if trace is not None:
         trace.opened, trace.slots, trace.scores = opened, slots, scores
-    chosen = kernels.choose(scores, slots, forest.slots.at, k)
+    chosen = scoring.choose(scores, slots, forest.slots.at, k)
     read = candidates.compared * (forest.dimension + 12)
     cost = FetchCost(roots, compared, sum(map(len, opened)), candidates.compared, read)
     return _copied(forest, slots[chosen], scores[chosen], cost)
@@ -216,7 +219,16 @@ def gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int
 def _copied(forest: Forest, slots: Positions, scores: Floats, cost: FetchCost) -> Found:
     """The chosen slots, out of the map, each with its checksum compared."""
     keys = np.empty((len(slots), forest.dimension), np.int8)
-    ids, value_ids, scales, wrong = kernels.gather(slots, forest.slots.at, keys, crc.TABLES)
+    ids, value_ids, scales, wrong = scoring.gather(slots, forest.slots.at, keys, crc.TABLES)
     if wrong >= 0:
         raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
     return Found(ids, value_ids, Vectors(keys, scales), scores, cost)
+
+
+def warm_up(dimension: int) -> None:
+    """Plan a small tree and descend it, so that all kernels are compiled, or loaded from numba's cache, before they are
+    needed: some 20 seconds the first time on a machine, half a second afterwards."""
+    keys = quantise(np.random.default_rng(0).standard_normal((64, dimension), np.float32))
+    tree = Tree.of(plan(keys, np.arange(64) // 4, threads=1), keys)
+    delta = tree.slots
+    descend(Forest.of(dimension, [tree], delta, np.zeros(0, np.uint64)), keys.take(slice(0, 2)), 4)

@@ -11,12 +11,7 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-from atlasdb import crc
-
-IDS, VALUE_IDS, SCALES, CHECKS, KEYS = range(5)
 STARTS, NODE_SCALES, CODE_SCALES, LINKS, CODES, VECTORS = range(6)
-POSITION_BITS = 40
-"""A slot is named by record << POSITION_BITS | its position there."""
 _EMPTY = -1
 _LINE = 64
 
@@ -46,7 +41,7 @@ def _prefetch_of(_: Any, __: Any) -> Any:
     return types.void(types.int64), generate
 
 
-_pointer: Any = intrinsic(_pointer_of)
+pointer: Any = intrinsic(_pointer_of)
 prefetch: Any = intrinsic(_prefetch_of)
 
 
@@ -59,18 +54,18 @@ def dot(vector: Any, row: Any) -> Any:
 
 
 @njit(inline="always")
-def _i8(address: Any, count: Any) -> Any:
-    return carray(_pointer(address), (count,), np.int8)
+def i8(address: Any, count: Any) -> Any:
+    return carray(pointer(address), (count,), np.int8)
 
 
 @njit(inline="always")
-def _f32(address: Any, position: Any) -> Any:
-    return carray(_pointer(address + 4 * position), (1,), np.float32)[0]
+def f32(address: Any, position: Any) -> Any:
+    return carray(pointer(address + 4 * position), (1,), np.float32)[0]
 
 
 @njit(inline="always")
-def _u64(address: Any, position: Any) -> Any:
-    return carray(_pointer(address + 8 * position), (1,), np.uint64)[0]
+def u64(address: Any, position: Any) -> Any:
+    return carray(pointer(address + 8 * position), (1,), np.uint64)[0]
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------
@@ -188,8 +183,8 @@ def first_time(seen: Any, node: Any) -> Any:
 def _score(at: Any, shift: Any, node: Any, row: Any, scale: Any) -> Any:
     record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
     size = len(row)
-    product = dot(_i8(at[record, VECTORS] + position * size, size), row)
-    return np.float32(product) * _f32(at[record, NODE_SCALES], position) * scale
+    product = dot(i8(at[record, VECTORS] + position * size, size), row)
+    return np.float32(product) * f32(at[record, NODE_SCALES], position) * scale
 
 
 @njit(inline="always")
@@ -205,7 +200,7 @@ def at_most(at: Any, shift: Any, node: Any, planes: Any, low: Any, step: Any, to
     """A node's logit as its code tells it, and `margin` more in parts of its code's scale."""
     record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
     words = planes.shape[1]
-    code = carray(_pointer(at[record, CODES] + 8 * words * position), (words,), np.uint64)
+    code = carray(pointer(at[record, CODES] + 8 * words * position), (words,), np.uint64)
     ones = weighted = np.uint64(0)
     for i in range(words):
         word = code[i]
@@ -217,7 +212,7 @@ def at_most(at: Any, shift: Any, node: Any, planes: Any, low: Any, step: Any, to
             + (_popcount(word & planes[3, i]) << np.uint64(3))
         )
     product = np.float32(2) * (step * np.float32(weighted) + low * np.float32(ones)) - total
-    return (product + margin) * _f32(at[record, CODE_SCALES], position)
+    return (product + margin) * f32(at[record, CODE_SCALES], position)
 
 
 @njit(nogil=True, cache=True)
@@ -257,7 +252,7 @@ def walk(
             bar = max(bar, _logit(best[count - 1]))
         node = (best[place] & np.int64(0xFFFFFFFF)) >> 1
         best[place] |= 1
-        links = carray(_pointer(at[node >> shift, LINKS] + 4 * width * (node & mask)), (width,), np.int32)
+        links = carray(pointer(at[node >> shift, LINKS] + 4 * width * (node & mask)), (width,), np.int32)
         found = 0
         for link in links:
             if link < 0 or link >= nodes:
@@ -315,163 +310,3 @@ def nearest_roots(roots: Any, scales: Any, row: Any, scale: Any, best: Any) -> A
         item = packed(np.float32(dot(roots[root], row)) * scales[root] * scale, root)
         count, _ = keep(best, count, item)
     return count
-
-
-# ---- the slots ----------------------------------------------------------------------------------------------------
-
-
-@njit(inline="always")
-def _dead(dead: Any, number: Any) -> Any:
-    if not len(dead):
-        return False
-    at = np.searchsorted(dead, number)
-    return at < len(dead) and dead[at] == number
-
-
-@njit(nogil=True, cache=True)
-def ranges(nodes: Any, shift: Any, at: Any, total: Any) -> Any:
-    """The slots of nodes, int64 (n, 2): from, to. A range that the tree's `total` slots can't have is empty."""
-    found = np.zeros((len(nodes), 2), np.int64)
-    for i in range(len(nodes)):
-        record, position = nodes[i] >> shift, nodes[i] & ((np.int64(1) << shift) - 1)
-        start, stop = np.int64(_u64(at[record, STARTS], position)), np.int64(_u64(at[record, STARTS], position + 1))
-        if 0 <= start <= stop <= total:
-            found[i, 0], found[i, 1] = start, stop
-    return found
-
-
-@njit(inline="always")
-def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: Any) -> Any:
-    """The logits of one slot with each row, into `out` (R,); the largest."""
-    size = rows.shape[1]
-    key = _i8(at[record, KEYS] + position * size, size)
-    scale = _f32(at[record, SCALES], position)
-    largest = np.float32(-np.inf)
-    for r in range(len(rows)):
-        out[r] = np.float32(dot(key, rows[r])) * scale * scales[r]
-        largest = max(largest, out[r])
-    return largest
-
-
-@njit(nogil=True, cache=True)
-def score_ranges(
-    wanted: Any, base: Any, shift: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, logits: Any, count: Any
-) -> Any:  # fmt: skip
-    """Compare the slots of `wanted` (n, 2) of the tree whose records begin at `base` with rows int8 (R, D).
-
-    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on; the new count. Dead ones are left out.
-    """
-    mask = (np.int64(1) << shift) - 1
-    for i in range(len(wanted)):
-        for slot in range(wanted[i, 0], wanted[i, 1]):
-            record, position = base + (slot >> shift), slot & mask
-            if _dead(dead, _u64(at[record, IDS], position)):
-                continue
-            _logits(at, record, position, rows, scales, logits[count])
-            slots[count] = (record << POSITION_BITS) | position
-            count += 1
-    return count
-
-
-@njit(nogil=True, cache=True)
-def score_records(
-    first: Any, skip: Any, counts: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, logits: Any, count: Any,
-    sure: Any, peaks: Any, window: Any,
-) -> Any:  # fmt: skip
-    """The same for all slots of the records from `first` on, the first `skip` of it left out.
-
-    Beyond `sure` candidates a slot is taken only if a row's logit is within `window` of that row's `peaks` (R,), which
-    rise. Returns (count, record, position): where to go on when `slots` is full; the number of records when done.
-    """
-    for record in range(first, len(counts)):
-        for position in range(skip, counts[record]):
-            if count == len(slots):
-                return count, record, position
-            if _dead(dead, _u64(at[record, IDS], position)):
-                continue
-            _logits(at, record, position, rows, scales, logits[count])
-            near = count < sure
-            for r in range(len(rows)):
-                near |= logits[count, r] >= peaks[r] - window
-                peaks[r] = max(peaks[r], logits[count, r])
-            if near:
-                slots[count] = (record << POSITION_BITS) | position
-                count += 1
-        skip = 0
-    return count, len(counts), 0
-
-
-@njit(nogil=True, cache=True)
-def masses(logits: Any, window: Any) -> Any:
-    """Softmax over the candidates of (n, R), summed over rows: float32 (n,). What is `window` below a peak counts 0."""
-    count, rows = logits.shape
-    peaks = np.full(rows, -np.inf, np.float32)
-    for i in range(count):
-        for r in range(rows):
-            peaks[r] = max(peaks[r], logits[i, r])
-    totals = np.zeros(rows, np.float64)
-    for i in range(count):
-        for r in range(rows):
-            over = logits[i, r] - peaks[r]
-            if over >= -window:
-                power = np.exp(over)
-                totals[r] += power
-                logits[i, r] = power
-            else:
-                logits[i, r] = 0
-    found = np.zeros(count, np.float32)
-    for i in range(count):
-        for r in range(rows):
-            found[i] += np.float32(logits[i, r] / totals[r])
-    return found
-
-
-@njit(nogil=True, cache=True)
-def choose(scores: Any, slots: Any, at: Any, k: Any) -> Any:
-    """Positions of the k best scores, best first; equals in the order of their ids."""
-    kept = np.empty(min(k, len(scores)), np.int64)
-    ids = np.empty(len(kept), np.uint64)
-    count = 0
-    for i in range(len(scores)):
-        if count == len(kept) and scores[i] < scores[kept[count - 1]]:
-            continue
-        number = _u64(at[slots[i] >> POSITION_BITS, IDS], slots[i] & ((np.int64(1) << POSITION_BITS) - 1))
-        low, high = 0, count
-        while low < high:
-            middle = (low + high) >> 1
-            other = kept[middle]
-            if scores[other] < scores[i] or (scores[other] == scores[i] and ids[middle] > number):
-                high = middle
-            else:
-                low = middle + 1
-        if low == len(kept):
-            continue
-        last = min(count, len(kept) - 1)
-        for j in range(last, low, -1):
-            kept[j], ids[j] = kept[j - 1], ids[j - 1]
-        kept[low], ids[low] = i, number
-        count = min(count + 1, len(kept))
-    return kept
-
-
-@njit(nogil=True, cache=True)
-def gather(slots: Any, at: Any, keys: Any, tables: Any) -> Any:
-    """Copy slots out: ids, value ids u64 (k,), scales float32 (k,); keys into int8 (k, D). Last, the place of the first
-    slot whose CRC32C is wrong; -1: none."""
-    count, size = keys.shape
-    ids, value_ids, scales = np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.float32)
-    record_bytes = np.empty(20 + size, np.uint8)
-    wrong = -1
-    for i in range(count):
-        record, position = slots[i] >> POSITION_BITS, slots[i] & ((np.int64(1) << POSITION_BITS) - 1)
-        ids[i], value_ids[i] = _u64(at[record, IDS], position), _u64(at[record, VALUE_IDS], position)
-        scales[i] = _f32(at[record, SCALES], position)
-        keys[i] = _i8(at[record, KEYS] + position * size, size)
-        record_bytes[0:8] = carray(_pointer(at[record, IDS] + 8 * position), (8,), np.uint8)
-        record_bytes[8:16] = carray(_pointer(at[record, VALUE_IDS] + 8 * position), (8,), np.uint8)
-        record_bytes[16:20] = carray(_pointer(at[record, SCALES] + 4 * position), (4,), np.uint8)
-        record_bytes[20:] = carray(_pointer(at[record, KEYS] + position * size), (size,), np.uint8)
-        check = carray(_pointer(at[record, CHECKS] + 4 * position), (1,), np.uint32)[0]
-        if wrong < 0 and np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), record_bytes)) != check:
-            wrong = i
-    return ids, value_ids, scales, wrong
