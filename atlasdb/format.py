@@ -108,6 +108,16 @@ def check(table: str, key: Buffer, record: Buffer) -> None:
         raise damaged(table, bytes(key))
 
 
+def check_all(table: str, records: Sequence[tuple[Buffer, Buffer]]) -> None:
+    """`check` of many records, in a fraction of the time."""
+    parts = [part for key, record in records for part in (key, record[CRC_BYTES:])]
+    ends = np.cumsum([len(part) for part in parts])[1::2]
+    told = np.frombuffer(b"".join([bytes(record[:CRC_BYTES]).ljust(CRC_BYTES) for _, record in records]), "<u4")
+    wrong = np.flatnonzero(crc.of_pieces(b"".join(parts), ends) != told)
+    if len(wrong):
+        raise damaged(table, bytes(records[wrong[0]][0]))
+
+
 def damaged(table: str, key: bytes, what: str = "fails its checksum") -> DataLoss:
     """The error of a bad record; building again, or loading again, is the way out."""
     return DataLoss(f"a record of the table {table} {what}: key {shown(table, key)}; `atlasdb verify` lists all damage")
@@ -270,8 +280,7 @@ def entry_triple(dimension: int, record: Buffer) -> tuple[str, str, str]:
 def open_columns(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> EntryColumns:
     """Many entries, checked and copied, their texts left out."""
     layout = _layout(_ENTRY, dimension)
-    for key, record in records:
-        check("entries", key, record)
+    check_all("entries", records)
     fixed = np.frombuffer(b"".join([record[: layout.itemsize] for _, record in records]), layout)
     return EntryColumns(
         ids_of([key for key, _ in records]),
@@ -298,8 +307,7 @@ def value_identity(record: Buffer) -> bytes:
 def open_values(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> Vectors:
     """Many values, checked and copied."""
     layout = _layout(_VALUE, dimension)
-    for key, record in records:
-        check("values", key, record)
+    check_all("values", records)
     fixed = np.frombuffer(b"".join([record for _, record in records]), layout)
     return Vectors(np.ascontiguousarray(fixed["vector"]), fixed["scale"].astype(np.float32))
 

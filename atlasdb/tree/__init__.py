@@ -1,5 +1,6 @@
-"""The tree's mathematics (design (4)): pure numpy and numkong; no file and no socket.
+"""The tree's mathematics (design (4)): numpy and compiled loops; no file and no socket.
 
-`image` holds the nodes, `kmeans` and `build` plan them, `place` finds an entry's node, `descend` walks
-down for a fetch, `check` says what is wrong with a tree.
+`build` plans a tree: `whiten` measures, `means` makes nodes, `kmeans` finds ROOTs, `graph` links. `image` is what a
+descent reads: `kernels` walk, `codes` spare them vectors, `scoring` and `rank` choose entries. `check` says what is
+wrong with a tree.
 """

@@ -1,6 +1,6 @@
 """Plan a whole tree from the keys of all entries; design (4).
 
-    entries by head  ->  INTER nodes (one a head)  ->  ROOTs over nodes  ->  numbers  ->  links  ->  order of the entries
+    entries by head  ->  INTER nodes (one a head)  ->  ROOTs over nodes  ->  numbers  ->  links  ->  entries in order
 
 A node is made of the mean of its keys in the metric of `whiten`: ROOTs and links are found there. The plan holds the
 duals, with which a row is compared. Memory beyond the keys: 2 D + 4 L bytes a node and some 40 bytes an entry.
@@ -15,7 +15,6 @@ from atlasdb.tree import graph, kmeans, means, whiten
 from atlasdb.tree.graph import I32s
 from atlasdb.tree.image import TreePlan
 from atlasdb.tree.kmeans import Positions, Tick
-from atlasdb.tree.whiten import Metric
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Floats, Progress, Vectors
 
@@ -45,7 +44,7 @@ def plan(
         return _empty(keys.dimension)
     order, starts = by_head(keys, heads)
     metric = whiten.measure(keys, order, starts, seed)
-    nodes = means.of_ranges(keys, order, starts, metric, threads, _ticks(progress, "nodes", len(keys)))
+    nodes = means.of_ranges(keys, order, starts, metric.apply, threads, _ticks(progress, "nodes", len(keys)))
     tick = _ticks(progress, "graph", 3 * len(nodes))
     roots, own, likeness = rooted(nodes, seed, tick)
     rank = np.lexsort((positions_within(nodes, own, len(roots)), own))
@@ -53,7 +52,7 @@ def plan(
     gates = gates_of(own, likeness[rank], len(roots))
     links = graph.linked(nodes, gates, own, seed, threads, tick)
     order, starts = _renumbered(order, starts, rank)
-    return TreePlan(quantise(metric.dual(roots)), gates, means.duals(nodes, metric), links, starts, order)
+    return TreePlan(quantise(metric.dual(roots)), gates, means.seen(nodes, metric.dual, threads), links, starts, order)
 
 
 def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) -> Tick:

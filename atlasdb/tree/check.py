@@ -27,6 +27,8 @@ def _out_of_bounds(gates: I32s, links: I32s, starts: Positions, slots: int) -> I
 
 
 def _badly_linked(gates: I32s, links: I32s) -> Iterator[str]:
+    if len(links) and (gates[:, :1] < 0).any():
+        yield "a ROOT has no gate"
     if (links == np.arange(len(links))[:, None]).any():
         yield "a node is linked to itself"
     ordered = np.sort(links, axis=1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from atlasdb.tree import means
 from atlasdb_contract.types import Floats, Vectors
 
 SAMPLE = 100_000
@@ -50,15 +51,15 @@ def measure(keys: Vectors, order: npt.NDArray[np.int64], starts: npt.NDArray[np.
     heads = np.sort(heads[: np.searchsorted(np.cumsum(sizes[heads]), SAMPLE) + 1])
     first = np.cumsum(sizes[heads]) - sizes[heads]
     within = np.arange(sizes[heads].sum()) - np.repeat(first, sizes[heads])
-    vectors = keys.take(order[np.repeat(starts[heads], sizes[heads]) + within][: 2 * SAMPLE]).floats()
-    first = first[first < len(vectors)]
-    counts = np.diff(first, append=len(vectors))
+    sample = keys.take(order[np.repeat(starts[heads], sizes[heads]) + within][: 2 * SAMPLE])
+    vectors = sample.floats()
+    bounds = np.append(first[first < len(vectors)], len(vectors))
     mean: Floats = vectors.mean(axis=0, dtype=np.float32)
     identity = np.eye(keys.dimension, dtype=np.float32)
-    freedom = len(vectors) - len(first)
+    freedom = len(vectors) - len(bounds) + 1
     if freedom < 4 * keys.dimension:
         return Metric(mean, identity)
-    vectors -= np.repeat(np.add.reduceat(vectors, first) / counts[:, None].astype(np.float32), counts, axis=0)
+    vectors -= np.repeat(means.averages(sample, np.arange(len(vectors)), bounds), np.diff(bounds), axis=0)
     scatter = (vectors.T @ vectors).astype(np.float64) / freedom
     level = np.trace(scatter) / keys.dimension
     if level <= 1e-12:

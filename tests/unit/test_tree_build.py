@@ -129,7 +129,7 @@ def test_damage_is_named() -> None:
 
     def said(**changed: np.ndarray) -> str:
         parts = {name: changed.get(name, getattr(plan, name)) for name in ("gates", "links", "starts")}
-        return " ".join(problems(**parts, entries=500))
+        return " ".join(problems(**parts, slots=500))
 
     def with_(table: np.ndarray, place: tuple[int, int], value: int) -> np.ndarray:
         table = table.copy()
@@ -137,11 +137,12 @@ def test_damage_is_named() -> None:
         return table
 
     assert said() == ""
-    assert "that is not there" in said(links=with_(plan.links, (3, 0), len(plan.links)))
+    assert "links name a node that is not there" in said(links=with_(plan.links, (3, 0), len(plan.links)))
+    assert "gates name a node that is not there" in said(gates=with_(plan.gates, (0, 0), -2))
     assert "linked to itself" in said(links=with_(plan.links, (3, 0), 3))
-    assert "twice" in said(links=with_(plan.links, (3, 0), plan.links[3, 1]))
-    assert "a gap" in said(links=with_(plan.links, (3, 0), -1))
+    assert "linked twice" in said(links=with_(plan.links, (3, 0), plan.links[3, 1]))
+    assert "have a gap" in said(links=with_(plan.links, (3, 0), -1))
     assert "no gate" in said(gates=with_(plan.gates[:, :1], (0, 0), -1))
     assert "reached from no gate" in said(links=np.full_like(plan.links, -1))
-    assert "of 500" in said(starts=plan.starts[:-1])
-    assert "no entry" in said(starts=np.concatenate([plan.starts[:2], plan.starts[1:-1]]))
+    assert "do not divide 500 slots" in said(starts=plan.starts[:-1])
+    assert "do not divide" in said(starts=np.concatenate([plan.starts[:2], plan.starts[1:-1]]))
