@@ -93,3 +93,11 @@ def of_slots(ids: Ids, value_ids: Ids, keys: Vectors) -> U32s:
     rows = np.empty(len(ids), layout)
     rows["id"], rows["value"], rows["scale"], rows["key"] = ids, value_ids, keys.scales, keys.data
     return of_rows(rows.view(np.uint8).reshape(len(ids), layout.itemsize))
+
+
+def of_values(ids: Ids, vectors: Vectors) -> U32s:
+    """The checksum of each value: of its id, scale and vector."""
+    layout = np.dtype([("id", "<u8"), ("scale", "<f4"), ("vector", "i1", (vectors.dimension,))])
+    rows = np.empty(len(ids), layout)
+    rows["id"], rows["scale"], rows["vector"] = ids, vectors.scales, vectors.data
+    return of_rows(rows.view(np.uint8).reshape(len(ids), layout.itemsize))

@@ -12,7 +12,8 @@ begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LM
     main        collection/NAME                        msgpack map, see store/registry.py
     entries     id u64                                 flags u8, pad 3, value id u64, subject u64, scale f32, key i8[D],
                                                        msgpack [head, relation, tail, source, metadata]
-    values      id u64                                 scale f32, identity 16s, vector i8[D]
+    values      first id u64                           count u32, dimension u32, pad u32, identities 16s[n], scales f32[n],
+                                                       checks u32[n], pad, vectors i8[n][D]
     index       space u8, 0x01, run u64                count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x02, first hash u64         count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x03, 0                      msgpack: the sweep in progress, see store/index.py
@@ -228,11 +229,9 @@ _ENTRY: Final = [
     ("subject", "<u8"),
     ("scale", "<f4"),
 ]
-_VALUE: Final = [("crc", "<u4"), ("scale", "<f4"), ("identity", "V16")]
-
 
 def _layout(head: list[Any], dimension: int) -> np.dtype[Any]:
-    """The part of fixed length of an entry's or a value's record."""
+    """The part of fixed length of an entry's record."""
     return np.dtype([*head, ("vector", "i1", (dimension,))])
 
 
@@ -289,27 +288,6 @@ def open_columns(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> En
         fixed["subject"].astype(np.uint64),
         Vectors(np.ascontiguousarray(fixed["vector"]), fixed["scale"].astype(np.float32)),
     )
-
-
-def value_records(ids: Ids, identities: Sequence[bytes], vectors: Vectors) -> Iterator[tuple[bytes, bytes]]:
-    """(key, record) of each value."""
-    scales = vectors.scales.astype("<f4", copy=False).tobytes()
-    rows, size = vectors.data.tobytes(), vectors.dimension
-    for i, (key, identity) in enumerate(zip(id_keys(ids), identities, strict=True)):
-        yield key, seal(key, scales[4 * i : 4 * i + 4] + identity + rows[i * size : (i + 1) * size])
-
-
-def value_identity(record: Buffer) -> bytes:
-    """The 16-byte identity in a value's record."""
-    return bytes(record[8 : 8 + IDENTITY_BYTES])
-
-
-def open_values(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> Vectors:
-    """Many values, checked and copied."""
-    layout = _layout(_VALUE, dimension)
-    check_all("values", records)
-    fixed = np.frombuffer(b"".join([record for _, record in records]), layout)
-    return Vectors(np.ascontiguousarray(fixed["vector"]), fixed["scale"].astype(np.float32))
 
 
 def seal_pairs(key: bytes, hashes: Ids, ids: Ids) -> bytes:
@@ -400,6 +378,57 @@ def open_slots(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Ids, Ve
     scales = np.frombuffer(record, "<f4", count, at.scales)
     ids, value_ids = (np.frombuffer(record, "<u8", count, start) for start in (at.ids, at.value_ids))
     return ids, value_ids, Vectors(matrix, scales)
+
+
+class ValueOffsets(NamedTuple):
+    """Where the columns of `count` values begin in their record."""
+
+    identities: int
+    scales: int
+    checks: int
+    vectors: int
+
+
+def value_offsets(count: int) -> ValueOffsets:
+    """Each column's first byte, from the start of the record."""
+    scales = _HEADER.size + IDENTITY_BYTES * count
+    return ValueOffsets(_HEADER.size, scales, scales + 4 * count, _padded(scales + 8 * count))
+
+
+def seal_values(key: bytes, first: int, identities: bytes, vectors: Vectors) -> bytes:
+    """A record of values with the ids from `first` on; `identities` end to end."""
+    count = len(vectors)
+    head = _HEADER.pack(0, count, vectors.dimension, 0)[CRC_BYTES:]
+    ids = np.arange(first, first + count, dtype=np.uint64)
+    columns = (vectors.scales.astype("<f4").tobytes(), crc.of_values(ids, vectors).astype("<u4").tobytes())
+    at = value_offsets(count)
+    pad = bytes(at.vectors - at.checks - 4 * count)
+    return seal(key, b"".join([head, identities, *columns, pad, vectors.data.tobytes()]))
+
+
+def value_count(dimension: int, key: bytes, record: Buffer) -> int:
+    """How many values a record has, from its header. DataLoss where the record is not as long as that takes."""
+    count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
+    if told != dimension or len(record) != value_offsets(count).vectors + count * dimension:
+        raise damaged("values", key, "is cut short")
+    return int(count)
+
+
+def value_identity(record: Buffer, position: int) -> bytes:
+    """The 16-byte identity of a value in its record; nothing where it ends before. Unchecked."""
+    count = _HEADER.unpack_from(record)[1] if len(record) >= _HEADER.size else 0
+    start = _HEADER.size + IDENTITY_BYTES * position
+    return bytes(record[start : start + IDENTITY_BYTES]) if position < count else b""
+
+
+def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[bytes, Vectors]:
+    """Identities end to end, and vectors as views of the record; checked."""
+    check("values", key, record)
+    count = value_count(dimension, key, record)
+    at = value_offsets(count)
+    matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)
+    vectors = Vectors(matrix, np.frombuffer(record, "<f4", count, at.scales))
+    return bytes(record[at.identities : at.scales]), vectors
 
 
 class NodeColumns(NamedTuple):

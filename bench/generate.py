@@ -131,7 +131,9 @@ def asked(facts: list[Triple], count: int, folder: Path) -> list[tuple[Triple, l
     keys, values = (torch.from_numpy(floats[[place[text] for text in column]]) for column in zip(*pairs, strict=True))
     ids = np.arange(len(facts), dtype=np.uint64)
     source = WholeStore(reader.adapter.centre_keys(keys), reader.adapter.centre_values(values), ids)
-    entries = (Entry(EntryId(i), fact, key_text=pair[0]) for i, (fact, pair) in enumerate(zip(facts, pairs, strict=True)))
+    entries = (
+        Entry(EntryId(i), fact, key_text=pair[0]) for i, (fact, pair) in enumerate(zip(facts, pairs, strict=True))
+    )
     questions = questions_of(entries, count, seed=1)
     found: list[tuple[Triple, list[Floats]]] = []
     for start in range(0, len(questions), 16):

@@ -74,6 +74,10 @@ class Method(Protocol):
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int | None]:
         """Entries of the block, and how many vectors were compared where that is known."""
 
+    @property
+    def empty(self) -> int:
+        """Bytes that were resident before there was an entry."""
+
     def least(self, k: int) -> int:
         """Settings below this are the same as it."""
 
@@ -90,6 +94,7 @@ class Here:
     """A method in this process."""
 
     note: ClassVar[str] = ""
+    empty = 0
 
     def least(self, k: int) -> int:
         return 0
@@ -227,9 +232,7 @@ class Usearch(Here):
         from usearch.index import Index
 
         self.world = world
-        self.index = Index(
-            ndim=world.keys.dimension, metric="cos", dtype="i8", connectivity=24, expansion_add=100
-        )
+        self.index = Index(ndim=world.keys.dimension, metric="cos", dtype="i8", connectivity=24, expansion_add=100)
         for start, keys in world.chunks():
             ids = np.arange(start, start + len(keys), dtype=np.uint64)
             self.index.add(ids, keys.floats(), threads=threads)
@@ -260,7 +263,7 @@ class Lance(Here):
     settings = (1, 2, 4, 8, 16, 32)
 
     def __init__(self, world: World, threads: int) -> None:
-        os.environ |= {"LANCE_CPU_THREADS": str(threads), "LANCE_IO_THREADS": "2"}
+        os.environ |= {"LANCE_LOG": "error", "LANCE_CPU_THREADS": str(threads), "LANCE_IO_THREADS": "2"}
         import lancedb
         import pyarrow as pa
 
@@ -286,7 +289,7 @@ class Lance(Here):
         parts = []
         for probe in fetch.probes:
             query = self.table.search(probe).distance_type("dot").nprobes(setting).ef(4 * wanted(k))
-            found = query.limit(wanted(k)).select(["id"]).to_arrow()
+            found = query.limit(wanted(k)).select(["id", "_distance"]).to_arrow()
             parts.append(found["id"].to_numpy())
         return chosen(self.world, np.unique(np.concatenate(parts)), fetch.rows, k), None
 

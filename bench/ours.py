@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import psutil
-from methods import Fetch, Found
+from methods import Fetch, Found, resident
 from store import built, served
 from world import World
 
@@ -28,6 +28,7 @@ class Ours:
         client = self.stack.enter_context(served())
         self.server = psutil.Process().children()[-1].pid
         client.create_collection("peers", CollectionConfig(NO_ENCODER, world.keys.dimension))
+        self.empty = resident(self.processes())
         ids = []
         for start in range(0, len(world), INSERT):
             span = slice(start, start + INSERT)

@@ -1,15 +1,15 @@
 """Our fetch beside its peers: what each finds and what it costs, on the same entries and rows in the same run.
 
     python bench/peers.py --world DIR/real [--entries 10000,100000] [--k 16,64] [--rows last|all] [--methods NAMES]
-                          [--queries N] [--recall X] [--threads N] [--longest SECONDS] [--json]
+                          [--queries N] [--recall X] [--mass X] [--threads N] [--longest SECONDS] [--json]
 
 A world is what bench/generate.py made; a smaller size takes whole heads of it. Every method builds its index in a process
 of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix socket.
 *recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so that equal
 keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often the entry that was asked
 for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*: resident memory, with the
-pages of files that were touched, less that of the empty process. The last table is that of equal recall: the
-cheapest setting of each method that finds the share `--recall`.
+pages of files that were touched, less that of the empty process or server. The last tables are those of equal recall
+and of equal mass: the cheapest setting of each method that reaches `--recall`, `--mass`.
 """
 
 import argparse
@@ -178,7 +178,7 @@ def measured(task: Task, truth: Truth) -> list[Line]:
         for k in task.ks:
             for setting in (s for s in method.settings if s >= method.least(k)):
                 lines.append(line(method, world, asked, truth, k, setting, build))
-        memory = (resident(method.processes()) - (before if task.method != "ours" else 0)) / 2**20
+        memory = (resident(method.processes()) - (method.empty or before)) / 2**20
     return [Line(**(asdict(one) | {"mb": memory})) for one in lines]
 
 
@@ -308,17 +308,17 @@ class Bench:
         return ""
 
 
-def equal_recall(rows: list[dict[str, Any]], bar: float) -> list[dict[str, Any]]:
-    """For each size and k the cheapest setting of each method that finds `bar` of the exact block."""
+def equal(rows: list[dict[str, Any]], what: str, bar: float) -> list[dict[str, Any]]:
+    """For each size and k the cheapest setting of each method whose recall or mass (`what`) is `bar` or more."""
     found: list[dict[str, Any]] = []
     good = [row for row in rows if "skipped" not in row]
     for entries, k in sorted({(row["entries"], row["k"]) for row in good}):
         for method in dict.fromkeys(row["method"] for row in good):
             here = [row for row in good if (row["entries"], row["k"], row["method"]) == (entries, k, method)]
-            enough = [row for row in here if row["recall"] >= bar]
+            enough = [row for row in here if row[what] >= bar]
             if here:
-                row = min(enough, key=lambda r: r["p50_ms"]) if enough else max(here, key=lambda r: r["recall"])
-                found.append({"reached": "yes" if enough else "no"} | row)
+                row = min(enough, key=lambda r: r["setting"]) if enough else max(here, key=lambda r: r[what])
+                found.append({f"{what} {bar}": "yes" if enough else "no"} | row)
     return found
 
 
@@ -331,19 +331,22 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS), help=f"by commas (default: {','.join(METHODS)})")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--recall", type=float, default=0.95, help="for the table of equal recall")
+    parser.add_argument("--mass", type=float, default=0.99, help="for the table of equal mass")
     parser.add_argument("--threads", type=int, default=2, help="for building; searches have one")
     parser.add_argument("--longest", type=int, default=3600, help="leave out what would build longer, in seconds")
     parser.add_argument("--scratch", type=Path, help="where cut worlds lie for the time")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     rows = Bench(args).run()
-    equal = equal_recall(rows, args.recall)
+    bars = {"recall": args.recall, "mass": args.mass}
+    tables = {what: equal(rows, what, bar) for what, bar in bars.items()}
     if args.json:
-        print(json.dumps({"rows": rows, "bar": args.recall, "equal_recall": equal}, indent=1))
+        print(json.dumps({"rows": rows, "bars": bars, "equal": tables}, indent=1))
         return
     show([row for row in rows if "skipped" not in row], False)
-    print(f"\nThe cheapest setting with recall {args.recall} or more, or else the best:")
-    show([{k: v for k, v in row.items() if k != "note"} for row in equal], False)
+    for what, bar in bars.items():
+        print(f"\nThe cheapest setting with {what} {bar} or more, or else the best:")
+        show([{k: v for k, v in row.items() if k != "note"} for row in tables[what]], False)
     for row in rows:
         if "skipped" in row:
             print(f"{row['method']} at {row['entries']:,}: skipped: {row['skipped']}")

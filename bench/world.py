@@ -101,9 +101,7 @@ class World:
         if everything is not None and bounds is not None:
             everything = np.concatenate([everything[bounds[i] : bounds[i + 1]] for i in chosen])
             bounds = np.concatenate([[0], np.cumsum(np.diff(bounds)[chosen])])
-        return World(
-            self.keys, self.heads, self.texts, self.rows[chosen], self.gold[chosen], everything, bounds
-        )
+        return World(self.keys, self.heads, self.texts, self.rows[chosen], self.gold[chosen], everything, bounds)
 
     def chunks(self, size: int = 1 << 16) -> Iterator[tuple[int, Vectors]]:
         """(start, keys), copied from the file piece by piece."""

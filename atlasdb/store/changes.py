@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import format as fmt
-from atlasdb.store import entries, postings, registry, tombstones
+from atlasdb.store import entries, postings, registry, tombstones, values
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import TripleKey
 from atlasdb.store.index import Index, Space
@@ -53,8 +53,7 @@ class Lookup:
         positions, ids = self._values.find(hashes)
         found = [ValueId(0)] * len(identities)
         for position, number in zip(positions.tolist(), ids.tolist(), strict=True):
-            record = self._txn.get(fmt.id_key(number), db=self.tables.values)
-            if record is not None and fmt.value_identity(record) == identities[position]:
+            if values.identity(self._txn, self.tables, number) == identities[position]:
                 found[position] = ValueId(number)
         return found
 
@@ -114,7 +113,7 @@ class Changes(Lookup):
         """Append values that are not there: their ids, u64 (N,)."""
         first = self.record.next_value
         ids = np.arange(first, first + len(identities), dtype=np.uint64)
-        entries.append(self._txn, self.tables.values, list(fmt.value_records(ids, identities, vectors)))
+        values.append(self._txn, self.tables, first, identities, vectors)
         self._new_values.update(zip(identities, map(ValueId, ids.tolist()), strict=True))
         self.record = replace(self.record, next_value=ValueId(first + len(identities)))
         return ids

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from atlasdb import format as fmt
 from atlasdb.format import Flag, Level
-from atlasdb.store import entries, nodes, postings, tombstones, trees
+from atlasdb.store import entries, nodes, postings, tombstones, trees, values
 from atlasdb.store.environment import Db
 from atlasdb.store.identity import triple_key
 from atlasdb.store.index import Index, Space
@@ -133,11 +133,17 @@ class _Check:
             yield len(batch)
 
     def _read_values(self) -> Iterator[int]:
-        dimension = self._view.record.dimension
-        for _, batch in self._opened(self._view.tables.values, lambda some: fmt.open_values(dimension, some)):
-            heads = b"".join([fmt.value_identity(record)[:8] for _, record in batch])
-            self._values.add(ids=fmt.ids_of([key for key, _ in batch]), hashes=np.frombuffer(heads, "<u8"))
-            yield len(batch)
+        view, dimension = self._view, self._view.record.dimension
+        for key, record in values.after(view.txn, view.tables, 0):
+            try:
+                identities, vectors = fmt.open_values(dimension, key, record)
+            except DataLoss as error:
+                self._damage.append(str(error))
+                continue
+            first = int.from_bytes(key, "big")
+            hashes = np.frombuffer(identities, "<u8")[::2]
+            self._values.add(ids=np.arange(first, first + len(vectors), dtype=np.uint64), hashes=hashes)
+            yield len(vectors)
 
     def _read_postings(self) -> Iterator[int]:
         view, record = self._view, self._view.record

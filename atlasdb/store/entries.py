@@ -1,11 +1,10 @@
-"""The tables of entries and values."""
+"""The table of entries."""
 
 from collections.abc import Iterator, Sequence
 
 from atlasdb import format as fmt
 from atlasdb.store.environment import Db, Txn
-from atlasdb_contract.errors import DataLoss
-from atlasdb_contract.types import Ids, Vectors
+from atlasdb_contract.types import Ids
 
 
 def records(txn: Txn, db: Db, ids: Ids) -> list[tuple[memoryview, memoryview]]:
@@ -28,12 +27,3 @@ def append(txn: Txn, db: Db, new: Sequence[tuple[bytes, bytes]]) -> None:
     """Records with ids above all that the table holds: LMDB then fills its pages."""
     with txn.cursor(db) as cursor:
         cursor.putmulti(new, append=True)
-
-
-def values(txn: Txn, db: Db, dimension: int, ids: Ids) -> Vectors:
-    """The values of these ids, in order: int8 (len(ids), D), copied. DataLoss where one is missing."""
-    found = records(txn, db, ids)
-    if len(found) != len(ids):
-        missing = set(ids.tolist()) - set(fmt.ids_of([key for key, _ in found]).tolist())
-        raise DataLoss(f"the table values has no record for id {min(missing)}; `atlasdb verify` lists all damage")
-    return fmt.open_values(dimension, found)

@@ -8,11 +8,12 @@ import numpy as np
 
 from atlasdb import format as fmt
 from atlasdb.format import EntryColumns, StoredEntry
-from atlasdb.store import entries, postings, tombstones
+from atlasdb.store import entries, postings, tombstones, values
 from atlasdb.store.changes import Lookup
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.trees import TreeCache
+from atlasdb.store.values import Directory
 from atlasdb.tree.image import Forest
 from atlasdb.tree.rank import Slots
 from atlasdb_contract.ids import CollectionId
@@ -25,6 +26,17 @@ class Cache:
     def __init__(self) -> None:
         self.trees = TreeCache()
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
+        self._values: dict[CollectionId, tuple[int, Directory]] = {}
+
+    def values(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Directory:
+        """Where the values lie."""
+        version, where = self._values.get(record.id, (0, Directory.none()))
+        if version != record.next_value:
+            earlier = where if version < record.next_value else Directory.none()
+            where = values.directory(txn, tables, record.dimension, earlier)
+            if version < record.next_value:
+                self._values[record.id] = (record.next_value, where)
+        return where
 
     def tombstones(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Ids:
         """Sorted u64 (n,)."""
@@ -45,6 +57,7 @@ class Cache:
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
         self.trees.forget(collection)
+        self._values.pop(collection, None)
         self._tombstones.pop(collection, None)
 
 
@@ -86,7 +99,8 @@ class View:
 
     def values(self, ids: Ids) -> Vectors:
         """The values of these ids, in order, copied."""
-        return entries.values(self.txn, self.tables.values, self.record.dimension, ids)
+        where = self.cache.values(self.txn, self.tables, self.record)
+        return values.read(where, self.record.dimension, ids)
 
     def slots(self) -> Iterator[Slots]:
         """The slots of every tree and of the delta, record by record, checked."""

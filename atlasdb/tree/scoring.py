@@ -169,3 +169,31 @@ def gather(slots: Any, at: Any, keys: Any, tables: Any) -> Any:
         if wrong < 0 and np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), record_bytes)) != check:
             wrong = i
     return ids, value_ids, scales, wrong
+
+
+@njit(nogil=True, cache=True)
+def gather_values(ids: Any, records: Any, firsts: Any, counts: Any, at: Any, data: Any, tables: Any) -> Any:
+    """Copy values out: int8 into `data` (k, D), scales float32 (k,). Value ids[i] is in record records[i]; a record's
+    scales, checks and vectors begin at at[r, 0..2]. Last, the first place where a value is missing or its CRC32C is wrong;
+    -1: none."""
+    count, size = data.shape
+    scales = np.zeros(count, np.float32)
+    bytes_of = np.empty(12 + size, np.uint8)
+    number = np.empty(1, np.uint64)
+    wrong = -1
+    for i in range(count):
+        record = records[i]
+        position = np.int64(ids[i] - firsts[record]) if record >= 0 else np.int64(0)
+        if record < 0 or position >= counts[record]:
+            wrong = i if wrong < 0 else wrong
+            continue
+        scales[i] = f32(at[record, 0], position)
+        data[i] = i8(at[record, 2] + position * size, size)
+        number[0] = ids[i]
+        bytes_of[0:8] = number.view(np.uint8)
+        bytes_of[8:12] = carray(pointer(at[record, 0] + 4 * position), (4,), np.uint8)
+        bytes_of[12:] = carray(pointer(at[record, 2] + position * size), (size,), np.uint8)
+        check = carray(pointer(at[record, 1] + 4 * position), (1,), np.uint32)[0]
+        if wrong < 0 and np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), bytes_of)) != check:
+            wrong = i
+    return scales, wrong

@@ -23,7 +23,7 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
         "entry": fmt.entry_records(COLUMNS, TEXTS)[0],
-        "value": next(fmt.value_records(IDS, [b"0123456789abcdef", b"x" * 16], KEYS)),
+        "values": (fmt.id_key(7), fmt.seal_values(fmt.id_key(7), 7, b"0123456789abcdef" + b"x" * 16, KEYS)),
         "pairs": (pairs_key, fmt.seal_pairs(pairs_key, IDS, IDS * np.uint64(5))),
         "posting": (key, fmt.seal_slots(key, IDS, IDS * np.uint64(2), KEYS)),
         "node": (node_key, fmt.seal_nodes(node_key, node)),
@@ -54,7 +54,12 @@ GOLDEN = {
         "00000000 00000000 00000000 00000000 00000000 00000000 01fe7f04 05fa",
     ),
     "tombstone": ("00000000 00000007", "61d6e258"),
-    "value": ("00000000 00000007", "e9b5d193 0000003f 30313233 34353637 38396162 63646566 01fe7f"),
+    "values": (
+        "00000000 00000007",
+        "e9fc384d 02000000 03000000 00000000 30313233 34353637 38396162 63646566 78787878 78787878 78787878 "
+        "78787878 0000003f 0000803e df69c48b 89bcd558 00000000 00000000 00000000 00000000 00000000 00000000 "
+        "00000000 00000000 00000000 00000000 00000000 00000000 01fe7f04 05fa",
+    ),
 }
 
 
