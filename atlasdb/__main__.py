@@ -1,4 +1,4 @@
-"""`atlasdb serve`: one process, one store folder, until a signal stops it."""
+"""`atlasdb serve`: one store folder, one process that writes and perhaps readers beside it, until a signal."""
 
 import argparse
 import logging
@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 
 from atlasdb.settings import PREFIX, Settings
@@ -13,6 +14,9 @@ from atlasdb_contract.errors import AtlasError, InvalidArgument
 
 OK, FAILED, MISUSED = 0, 1, 2
 """Exit status."""
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""In our processes, unless the user chose: each request has a thread already, and theirs would push each other off the
+cores. OpenBLAS reads it when numpy is imported."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,9 +29,10 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--data", metavar="DIR", help="the folder of the store; made if it is missing")
     flags.add_argument("--listen", metavar="HOST:PORT", help="TCP address (default 127.0.0.1:7420); port 0: any")
     flags.add_argument("--socket", metavar="PATH", help="a unix socket as well, for programs on this machine")
+    flags.add_argument("--workers", metavar="N", type=int, help="processes that share the TCP port (default 1)")
     flags.add_argument("--map-bytes", metavar="N", type=int, help="most that the store may grow to (default 1 TiB)")
     flags.add_argument("--encoder-workers", metavar="N", type=int, help="encoder processes (default: one a core)")
-    flags.add_argument("--max-streams", metavar="N", type=int, help="streams served at a time (default 64)")
+    flags.add_argument("--max-streams", metavar="N", type=int, help="streams that each serves (default 64)")
     flags.add_argument(
         "--stop-seconds", metavar="S", type=float, help="how long a stop waits for the work in hand (default 30)"
     )
@@ -43,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     except InvalidArgument as error:
         print(f"atlasdb: {error}", file=sys.stderr)
         return MISUSED
+    os.environ.setdefault(*ONE_THREAD)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     try:
         serve(settings)
@@ -56,22 +62,26 @@ def serve(settings: Settings) -> None:
     """Open, listen, wait for a signal, stop. Call from the main thread: it takes SIGTERM and SIGINT."""
     from atlasdb.engine.database import Database
     from atlasdb.service.encoder import LazyEncoder
+    from atlasdb.service.keeper import Keeper
     from atlasdb.service.server import Server
 
     signals = StopSignals()
     with (
         LazyEncoder(settings.encoder_workers) as encoder,
         Database.open(settings.data, settings.map_bytes, encoder) as database,
+        Keeper(settings.workers - 1, database.clear_dead_readers) as readers,
     ):
-        server = Server(database, settings, encoder)
+        server = Server(database, settings, encoder, readers.socket)
         try:
             server.start()
+            readers.start(replace(settings, listen=server.address, map_bytes=database.map_bytes))
             sockets = "" if settings.socket is None else f" and unix:{settings.socket}"
             print(f"atlasdb: serving {settings.data} on {server.address}{sockets}", flush=True)
             encoder.warm()
             signals.wait()
             print("atlasdb: stopping; a second signal stops at once", flush=True)
         finally:
+            readers.stop()
             server.stop()
 
 

@@ -88,7 +88,8 @@ def of_pieces(data: bytes, ends: npt.NDArray[np.int64]) -> U32s:
 
 
 def of_slots(ids: Ids, value_ids: Ids, keys: Vectors) -> U32s:
-    """The checksum of each slot of a posting: of its id, value id, scale and key. It is compared for all that leaves."""
+    """The checksum of each slot of a posting: of its id, value id, scale and key. It is compared for all that
+    leaves."""
     layout = np.dtype([("id", "<u8"), ("value", "<u8"), ("scale", "<f4"), ("key", "i1", (keys.dimension,))])
     rows = np.empty(len(ids), layout)
     rows["id"], rows["value"], rows["scale"], rows["key"] = ids, value_ids, keys.scales, keys.data

@@ -12,7 +12,8 @@ begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LM
     main        collection/NAME                        msgpack map, see store/registry.py
     entries     id u64                                 flags u8, pad 3, value id u64, subject u64, scale f32, key i8[D],
                                                        msgpack [head, relation, tail, source, metadata]
-    values      first id u64                           count u32, dimension u32, pad u32, identities 16s[n], scales f32[n],
+    values      first id u64                           count u32, dimension u32, pad u32, identities 16s[n], scales
+    f32[n],
                                                        checks u32[n], pad, vectors i8[n][D]
     index       space u8, 0x01, run u64                count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x02, first hash u64         count u32, hashes u64[n], ids u64[n]     sorted by hash
@@ -26,7 +27,7 @@ begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LM
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -230,6 +231,7 @@ _ENTRY: Final = [
     ("scale", "<f4"),
 ]
 
+
 def _layout(head: list[Any], dimension: int) -> np.dtype[Any]:
     """The part of fixed length of an entry's record."""
     return np.dtype([*head, ("vector", "i1", (dimension,))])
@@ -305,7 +307,8 @@ def open_pairs(record: Buffer) -> tuple[Ids, Ids]:
 # ---- postings and nodes -------------------------------------------------------------------------------------------
 
 SLOTS_SHIFT: Final = 12
-"""A record of a tree's postings has 1 << this many slots (the last one of a tree may have fewer): at D = 384, 1.6 MiB."""
+"""A record of a tree's postings has 1 << this many slots (the last one of a tree may have fewer): at D = 384, 1.6
+MiB."""
 NODES_SHIFT: Final = 10
 """A record of nodes has 1 << this many."""
 

@@ -20,18 +20,22 @@ class Settings:
     """HOST:PORT; port 0 lets the system choose."""
     socket: Path | None = None
     """A unix socket beside the TCP port."""
+    workers: int = 1
+    """Processes that share the TCP port: one writes and serves everything, the others answer fetches beside it."""
     map_bytes: int = 1 << 40
     """The most that the store may grow to. Address space, not memory: the file stays as large as its content."""
     encoder_workers: int = 0
     """Processes that turn texts into vectors; 0: one a core, up to eight."""
     max_streams: int = 64
-    """Streams (inserts, fetches, scans, builds) served at a time; one more is refused. Each holds a thread."""
+    """Streams (inserts, fetches, scans, builds) that a process serves at a time; one more is refused. Each holds a
+    thread."""
     stop_seconds: float = 30.0
     """How long a stopping server waits for the work in hand."""
 
     def __post_init__(self) -> None:
         split_address(self.listen)
-        for name, least in (("map_bytes", 1 << 20), ("encoder_workers", 0), ("max_streams", 1), ("stop_seconds", 0)):
+        leasts = {"workers": 1, "map_bytes": 1 << 20, "encoder_workers": 0, "max_streams": 1, "stop_seconds": 0}
+        for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}; the least is {least}")
 
@@ -42,6 +46,7 @@ class Settings:
             "data": Path,
             "listen": str,
             "socket": Path,
+            "workers": int,
             "map_bytes": int,
             "encoder_workers": int,
             "max_streams": int,

@@ -1,12 +1,15 @@
 """A model of real keys, and as many entries like them as are wanted.
 
-A key is nearly a sum: mean + head + relation + a little of its own (on FB13: .80, .17 and .02 of the variance). A head is
+A key is nearly a sum: mean + head + relation + a little of its own (on FB13: .80, .17 and .02 of the variance). A
+head is
 nearly a sum too, of its name's first word, its last word and a rest. So a new head takes the first word of one real
 name, the last of another and the rest of a third, and the relations (with their repetitions: entries with the same key)
-of a fourth. Gaussian heads of the same covariance would be spread far too evenly: of 64,000 real heads the tenth nearest
+of a fourth. Gaussian heads of the same covariance would be spread far too evenly: of 64,000 real heads the tenth
+nearest
 to one has the cosine .53, of Gaussian ones .35, of these .52.
 
-The reader's rows for a key x are W (x' - mean) + an error: W by ridge regression; the error one real row's own, of a row
+The reader's rows for a key x are W (x' - mean) + an error: W by ridge regression; the error one real row's own, of a
+row
 whose W (x - mean) is about as long; x' lies between x and a key of another head near it, most often close to x: the
 reader takes one name for another. How far is fitted, until the right entry's rank is distributed as it is among the
 real keys. (Errors alone would have to be 1.4 times as large as they are, and the rows' cosine .53 where it is .62.)
@@ -85,7 +88,8 @@ def unit(vectors: Floats) -> Floats:
 @dataclass(frozen=True)
 class Readings:
     """How rows come of keys. All float32: `weights` (D, D), `offset` (D,), `errors` (N, D), `lengths` (N,) of the mean
-    rows, `spread` (N, R, D) of the attention heads about them, all by rising `strength` (N,), the length of what W makes
+    rows, `spread` (N, R, D) of the attention heads about them, all by rising `strength` (N,), the length of what W
+    makes
     of the key. Keys are mixed with another's by at most `confusion`."""
 
     weights: Floats
@@ -145,7 +149,8 @@ def ridge(inputs: Floats, outputs: Floats) -> tuple[Floats, Floats]:
 class Model:
     """Parts to draw from. Float32: `mean` (D,), `first`, `last`, `rest` (names, D) of real names, `fresh` (D, D) a root
     of the rest's covariance, `relations` (relations, D), `own` (OWN, D); the relations of real head i are
-    profiles[starts[i] : starts[i + 1]], one for each of its entries; `stretch` scales new heads to real ones' variance."""
+    profiles[starts[i] : starts[i + 1]], one for each of its entries; `stretch` scales new heads to real ones'
+    variance."""
 
     mean: Floats
     first: Floats

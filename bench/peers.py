@@ -3,10 +3,12 @@
     python bench/peers.py --world DIR/real [--entries 10000,100000] [--k 16,64] [--rows last|all] [--methods NAMES]
                           [--queries N] [--recall X] [--mass X] [--threads N] [--longest SECONDS] [--json]
 
-A world is what bench/generate.py made; a smaller size takes whole heads of it. Every method builds its index in a process
+A world is what bench/generate.py made; a smaller size takes whole heads of it. Every method builds its index in a
+process
 of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix socket.
 *recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so that equal
-keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often the entry that was asked
+keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often the entry that was
+asked
 for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*: resident memory, with the
 pages of files that were touched, less that of the empty process or server. The last tables are those of equal recall
 and of equal mass: the cheapest setting of each method that reaches `--recall`, `--mass`.
@@ -18,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -107,7 +110,7 @@ class Truth:
             scores = np.concatenate([scores, np.take_along_axis(shares, own, axis=1)], axis=1)
             order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
             ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        peaks = [totals[a:b].astype(np.float32) for a, b in zip(bounds, bounds[1:], strict=False)]
+        peaks = [totals[a:b].astype(np.float32) for a, b in pairwise(bounds)]
         return Truth(ids, scores, peaks)
 
     def judge(self, world: World, asked: Sequence[Fetch], blocks: Sequence[Found], k: int) -> dict[str, float]:

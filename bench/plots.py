@@ -2,8 +2,10 @@
 
     python bench/plots.py FILE.json [FILE.json ...] [--k N] [--out DIR]
 
-cost.svg: time and comparisons over the number of entries, each method at its cheapest setting of equal mass; recall.svg:
-mass, recall and gold over time at the largest size that all but the skipped methods reached; memory.svg: resident memory
+cost.svg: time and comparisons over the number of entries, each method at its cheapest setting of equal mass;
+recall.svg:
+mass, recall and gold over time at the largest size that all but the skipped methods reached; memory.svg: resident
+memory
 over the number of entries.
 """
 

@@ -22,7 +22,8 @@ ROUNDS = 10
 
 
 def k_means(vectors: Floats, clusters: int, seed: int) -> Floats:
-    """Lloyd's algorithm: the means (clusters, D) of vectors (N, D); a mean that owns nothing begins at a vector anew."""
+    """Lloyd's algorithm: the means (clusters, D) of vectors (N, D); a mean that owns nothing begins at a vector
+    anew."""
     rng = np.random.default_rng(seed)
     centres = vectors[rng.choice(len(vectors), min(clusters, len(vectors)), replace=False)]
     for _ in range(ROUNDS):

@@ -1,4 +1,5 @@
-"""A world: entries, and the fetches that are asked of them. What bench/generate.py makes and bench/peers.py measures on.
+"""A world: entries, and the fetches that are asked of them. What bench/generate.py makes and bench/peers.py measures
+on.
 
 A folder holds keys.npy int8 (M, D), scales.npy float32 (M,), heads.npy and texts.npy int32 (M,), the number of each
 entry's head and of its key text (entries of one text have the same key), rows.npy float32 (N, R, D), the rows of N

@@ -55,6 +55,15 @@ class Database:
         """
         return cls(Engine.open(path, map_bytes, encoder))
 
+    @classmethod
+    def read(cls, path: Path, map_bytes: int = MAP_BYTES) -> Self:
+        """Open a folder that another process on this machine has open, to read it beside that one.
+
+        Each call sees what that process has committed before. `map_bytes`: its own. Whatever would write is a
+        FailedPrecondition, as is a folder that holds no store.
+        """
+        return cls(Engine.read(path, map_bytes))
+
     def close(self) -> None:
         """Finish the writes that were taken, then close. The encoder stays its owner's. May be called twice."""
         self._upkeep.close()
@@ -174,6 +183,15 @@ class Database:
     def stats(self, name: str | None = None) -> StoreStats:
         """Counts and sizes; of every collection where `name` is None."""
         return stats(self._engine, name)
+
+    @property
+    def map_bytes(self) -> int:
+        """Size of the map; less than was asked for where the machine refused that."""
+        return self._engine.store.environment.map_bytes
+
+    def clear_dead_readers(self) -> None:
+        """To be called when a process that had the folder open by `read` was killed: else the file may grow."""
+        self._engine.store.environment.clear_dead_readers()
 
     def verify(self, name: str | None = None) -> Iterator[tuple[str, Progress]]:
         """Check every record and how they fit together, in one view of each collection; damage comes as sentences.

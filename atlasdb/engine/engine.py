@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
+from atlasdb.store.reading import ReadingStore
 from atlasdb.store.store import Store
 from atlasdb_contract.errors import FailedPrecondition
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Floats
@@ -43,6 +44,11 @@ class Engine:
     def open(cls, path: Path, map_bytes: int, encoder: EncoderLike | None) -> Self:
         """See Database.open."""
         return cls(Store(path, map_bytes), encoder)
+
+    @classmethod
+    def read(cls, path: Path, map_bytes: int) -> Self:
+        """See Database.read."""
+        return cls(ReadingStore(path, map_bytes), None)
 
     def close(self) -> None:
         """Finish the writes that were taken, then close."""

@@ -159,7 +159,7 @@ def _write(
     values = _gather(list(rows.values()), request.values, text_rows, encoded)
     value_rows = {identity: row for row, identity in enumerate(rows)}
     ready = _Ready(entries, keys, identities, values, value_rows)
-    written = engine.store.submit(partial(_job, engine, request, ready), len(entries) * (2 * record.dimension + 256))
+    written = engine.store.submit(partial(_job, request, ready), len(entries) * (2 * record.dimension + 256))
     written.add_done_callback(partial(_written, engine, request))
 
 
@@ -181,7 +181,7 @@ def _identities(sources: list[Source], given: Vectors | None) -> list[bytes]:
     return [text_identity(source) if isinstance(source, str) else of_rows[source] for source in sources]
 
 
-def _job(engine: Engine, request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
+def _job(request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
     """Second look, in the writer's turn; None: a fact has gone whose vectors we do not have."""
     changes = write.changes(request.name)
     if changes.record.id != request.collection:

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from atlasdb.engine.database import Database
 from atlasdb.service.admin import Admin
 from atlasdb.service.encoder import LazyEncoder
+from atlasdb.service.forward import Forwarder
 from atlasdb.service.knowledge import Knowledge
 from atlasdb.service.lifetime import Counting, Lifetime
 from atlasdb.service.retrieval import Retrieval
@@ -38,34 +39,51 @@ SENDING_SECONDS = 0.5
 """What a stop leaves gRPC to send what was answered last."""
 SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket (sockaddr_un)."""
-SERVICES = tuple(
-    service.full_name
+DESCRIPTORS = tuple(
+    service
     for module in (knowledge_pb2, retrieval_pb2, admin_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
+SERVICES = tuple(service.full_name for service in DESCRIPTORS)
+"""Their names."""
 
 
 class Server:
     """Serves a Database, its owner's still; the encoder is here for its counters. `start` once, `stop` once or more."""
 
-    def __init__(self, database: Database, settings: Settings, encoder: LazyEncoder | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        encoder: LazyEncoder | None = None,
+        inner: Path | None = None,
+        writer: grpc.Channel | None = None,
+    ) -> None:
+        """`inner`: a unix socket for what readers hand on. `writer`: leads there, in a reader; it shares the port."""
         self._settings = settings
+        self._inner = inner
+        self._shares_port = writer is not None
         self._lifetime = Lifetime(settings.max_streams)
         self._pool = futures.ThreadPoolExecutor(settings.max_streams + UNARY_THREADS, "atlasdb-rpc")
         self._grpc = grpc.server(
             self._pool,
             interceptors=[Answers(), Counting(self._lifetime)],
-            options=(*GRPC_OPTIONS, ("grpc.so_reuseport", 0)),
+            options=(*GRPC_OPTIONS, ("grpc.so_reuseport", int(settings.workers > 1))),
         )
         self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
-        services: tuple[tuple[Callable[[Any, grpc.Server], None], object], ...] = (
-            (knowledge_pb2_grpc.add_KnowledgeServicer_to_server, Knowledge(database, self._lifetime)),
+        services: list[tuple[Callable[[Any, grpc.Server], None], object]] = [
             (retrieval_pb2_grpc.add_RetrievalServicer_to_server, Retrieval(database, self._lifetime)),
-            (admin_pb2_grpc.add_AdminServicer_to_server, Admin(database, self._lifetime, encoder)),
             (health_pb2_grpc.add_HealthServicer_to_server, self._health),
-        )
+        ]
+        if writer is None:
+            services += [
+                (knowledge_pb2_grpc.add_KnowledgeServicer_to_server, Knowledge(database, self._lifetime)),
+                (admin_pb2_grpc.add_AdminServicer_to_server, Admin(database, self._lifetime, encoder)),
+            ]
         for add, service in services:
             add(service, self._grpc)
+        if writer is not None:
+            self._grpc.add_generic_rpc_handlers((Forwarder(writer, DESCRIPTORS, self._lifetime),))
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
         self.address = ""
         """HOST:PORT, with the port that was bound."""
@@ -76,11 +94,14 @@ class Server:
         """Bind and serve. FailedPrecondition: an address is taken or can't be bound, with what to do."""
         host, port = split_address(self._settings.listen)
         shown = f"[{host}]" if ":" in host else host
-        check_address(host, port)
+        if not self._shares_port:
+            check_address(host, port)
         bound = self._grpc.add_insecure_port(f"{shown}:{port}")
         self.address = f"{shown}:{bound}"
         if self._settings.socket is not None:
             self._bind_socket(self._settings.socket)
+        if self._inner is not None:
+            self._grpc.add_insecure_port(f"unix:{self._inner}")
         self._grpc.start()
         for name in ("", *SERVICES):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -1,7 +1,8 @@
 """Errors on their way to the wire: the only place where an exception becomes a gRPC status.
 
 An AtlasError keeps its own status and sentence. Anything else is a fault of ours: the client reads
-INTERNAL and where to look, the log holds the traceback.
+INTERNAL and where to look, the log holds the traceback. What another server answered to a call that was handed on to
+it is passed on as it is: that one has logged it.
 """
 
 import errno
@@ -76,6 +77,9 @@ def refuse(method: str, error: Exception, context: grpc.ServicerContext) -> NoRe
     """End the RPC with the error's status. When the client is gone there is nobody to tell."""
     if not context.is_active():
         raise error
+    if isinstance(error, grpc.RpcError):
+        context.set_trailing_metadata(tuple((item.key, item.value) for item in error.trailing_metadata() or ()))
+        context.abort(error.code(), error.details() or "")
     told = as_atlas_error(error)
     if isinstance(told, Internal):
         log.error("%s from %s failed", method, context.peer(), exc_info=error)

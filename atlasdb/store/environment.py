@@ -32,6 +32,8 @@ READERS_LIMIT = 1024
 """Views that can be open at the same moment."""
 RESERVE_BYTES = 64 << 20
 """Room that writes which grow the store leave to deletes, in the map and on the disk; in a small map, a quarter."""
+FILE = "atlas.mdb"
+"""LMDB's file in a store's folder; its own lock file stands beside it."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
 _MAP_FULL = "the store's map is full; delete something or start with a larger map"
@@ -76,8 +78,8 @@ def owner(table: bytes) -> CollectionId:
 class Environment:
     """The LMDB environment, open; owns the folder's lock."""
 
-    def __init__(self, path: Path, map_bytes: int) -> None:
-        """Opens or makes the folder; see Database.open for the errors."""
+    def __init__(self, path: Path, map_bytes: int, read_only: bool = False) -> None:
+        """Opens or makes the folder; see Database.open for the errors. `read_only`: beside its owner, without lock."""
         self.path = path
         self.map_bytes = map_bytes
         self._tables: dict[CollectionId, Tables] = {}
@@ -85,6 +87,12 @@ class Environment:
         self._serial = 0
         self._views_changed = threading.Condition()
         self._closed = False
+        self._read_only = read_only
+        self._lock: int | None = None
+        if read_only:
+            self._lmdb = self._open()
+            self._check_format()
+            return
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
@@ -102,13 +110,15 @@ class Environment:
             os.close(folder)
 
     def _open(self) -> lmdb.Environment:
-        file = self.path / "atlas.mdb"
+        file = self.path / FILE
         while True:
             try:
                 with mapped_errors():
                     opened = lmdb.open(
                         os.fspath(file),
                         map_size=self.map_bytes,
+                        readonly=self._read_only,
+                        create=not self._read_only,
                         subdir=False,
                         readahead=False,
                         max_readers=READERS_LIMIT,
@@ -129,8 +139,8 @@ class Environment:
 
     def _check_format(self) -> None:
         try:
-            with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
-                if txn.stat()["entries"] == 0:
+            with mapped_errors(), self._lmdb.begin(write=not self._read_only, buffers=True) as txn:
+                if txn.stat()["entries"] == 0 and not self._read_only:
                     txn.put(fmt.FORMAT_KEY, fmt.format_record())
                 fmt.check_format(str(self.path), txn.get(fmt.FORMAT_KEY))
         except BaseException:
@@ -143,7 +153,8 @@ class Environment:
         if not self._closed:
             self._closed = True
             self._lmdb.close()
-            os.close(self._lock)
+            if self._lock is not None:
+                os.close(self._lock)
 
     # ---- transactions ----
 
@@ -175,6 +186,11 @@ class Environment:
         """The write transaction: committed and synced at the end, undone on an error. The writer thread's alone."""
         with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
             yield txn
+
+    def clear_dead_readers(self) -> None:
+        """Free what processes that died while they read had reserved: no page that they could see is used again."""
+        with mapped_errors():
+            self._lmdb.reader_check()
 
     # ---- tables ----
 

@@ -1,4 +1,5 @@
-"""The table of nodes: a tree's ROOTs and INTER nodes, in records of 1 << NODES_SHIFT that descents read where they lie."""
+"""The table of nodes: a tree's ROOTs and INTER nodes, in records of 1 << NODES_SHIFT that descents read where they
+lie."""
 
 from collections.abc import Iterator
 

@@ -3,7 +3,8 @@
     (generation, slot)   a tree's slots, node after node: records of 1 << SLOTS_SHIFT, the last one shorter
     (0, entry id)        the delta: slots that no tree has yet, in id order; a short record is rewritten longer
 
-A record of a tree is written once and deleted once. Delta records whose ids all trees have are dead; `clear` takes them.
+A record of a tree is written once and deleted once. Delta records whose ids all trees have are dead; `clear` takes
+them.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from atlasdb.store.environment import Tables, Txn
 from atlasdb.tree.rank import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Ids, Vectors
+from atlasdb_contract.types import Vectors
 
 DELTA = Generation(0)
 """Generation of the delta's records."""
@@ -89,7 +90,8 @@ def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots 
             return None
         key, record = bytes(cursor.key()), cursor.value()
         generation, first = fmt.POSTING_KEY.unpack(key)
-        if generation != DELTA or first <= folded or len(record) >= fmt.slot_offsets(DELTA_SLOTS).keys + DELTA_SLOTS * dimension:
+        enough = fmt.slot_offsets(DELTA_SLOTS).keys + DELTA_SLOTS * dimension
+        if generation != DELTA or first <= folded or len(record) >= enough:
             return None
         try:
             ids, value_ids, keys = fmt.open_slots(dimension, key, record)

@@ -86,7 +86,8 @@ def encoded(vectors: Vectors) -> Codes:
 
 
 class Asked(NamedTuple):
-    """A row, ready to be compared with codes: q is about low + step u, `planes` uint64 (PLANES, P / 64) the bits of u."""
+    """A row, ready to be compared with codes: q is about low + step u, `planes` uint64 (PLANES, P / 64) the bits of
+    u."""
 
     planes: npt.NDArray[np.uint64]
     low: np.float32

@@ -1,4 +1,5 @@
-"""A fetch's way down: ROOT -> gates -> a walk over the graph of INTER nodes -> their slots -> the best k; design (4)."""
+"""A fetch's way down: ROOT -> gates -> a walk over the graph of INTER nodes -> their slots -> the best k; design
+(4)."""
 
 from dataclasses import dataclass, field
 

@@ -47,6 +47,7 @@ prefetch: Any = intrinsic(_prefetch_of)
 
 @njit(inline="always")
 def dot(vector: Any, row: Any) -> Any:
+    """The exact product of two int8 vectors: int32."""
     total = np.int32(0)
     for i in range(len(row)):
         total = np.int32(total + np.int32(np.int32(vector[i]) * np.int32(row[i])))
@@ -55,16 +56,19 @@ def dot(vector: Any, row: Any) -> Any:
 
 @njit(inline="always")
 def i8(address: Any, count: Any) -> Any:
+    """An int8 array where it lies."""
     return carray(pointer(address), (count,), np.int8)
 
 
 @njit(inline="always")
 def f32(address: Any, position: Any) -> Any:
+    """One number of a float32 column."""
     return carray(pointer(address + 4 * position), (1,), np.float32)[0]
 
 
 @njit(inline="always")
 def u64(address: Any, position: Any) -> Any:
+    """One number of a uint64 column."""
     return carray(pointer(address + 8 * position), (1,), np.uint64)[0]
 
 
@@ -101,7 +105,8 @@ def _mean(vectors: Any, group: Any) -> Any:
 def representatives(data: Any, scales: Any, least: Any) -> Any:
     """Groups of alike rows, of int8 (R, D): their means as int8 (G, D) with scales (G,), and how many rows each has.
 
-    All rows are one group if each has a cosine of at least `least` with their mean; else the first row and those like it
+    All rows are one group if each has a cosine of at least `least` with their mean; else the first row and those like
+    it
     are one, and so on with the rest.
     """
     rows, size = data.shape
@@ -131,11 +136,13 @@ def representatives(data: Any, scales: Any, least: Any) -> Any:
 
 
 # ---- the walk -----------------------------------------------------------------------------------------------------
-# The nodes seen so far, best first, are int64 numbers: the score as an ordered int, the node, and whether it was opened.
+# The nodes seen so far, best first, are int64 numbers: the score as an ordered int, the node, and whether it was
+# opened.
 
 
 @njit(inline="always")
 def packed(score: Any, node: Any) -> Any:
+    """An item of the list: it sorts as its score does."""
     bits = np.int64(np.float32(score).view(np.int32))
     if bits < 0:
         bits ^= np.int64(0x7FFFFFFF)
@@ -294,7 +301,11 @@ def _logit(item: Any) -> Any:
 @njit(nogil=True, cache=True)
 def unpack(best: Any) -> Any:
     """Nodes int64, logits float32 and whether they were opened, of the items of a walk."""
-    nodes, logits, opened = np.empty(len(best), np.int64), np.empty(len(best), np.float32), np.empty(len(best), np.bool_)
+    nodes, logits, opened = (
+        np.empty(len(best), np.int64),
+        np.empty(len(best), np.float32),
+        np.empty(len(best), np.bool_),
+    )
     for i in range(len(best)):
         nodes[i] = (best[i] & np.int64(0xFFFFFFFF)) >> 1
         logits[i] = _logit(best[i])

@@ -1,4 +1,5 @@
-"""The compiled loops over slots: they compare keys where they lie with all rows, choose the best, and copy those out."""
+"""The compiled loops over slots: they compare keys where they lie with all rows, choose the best, and copy those
+out."""
 
 from typing import Any
 
@@ -53,7 +54,8 @@ def score_ranges(
 ) -> Any:  # fmt: skip
     """Compare the slots of `wanted` (n, 2) of the tree whose records begin at `base` with rows int8 (R, D).
 
-    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on; the new count. Dead ones are left out.
+    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on; the new count. Dead ones are left
+    out.
     """
     mask = (np.int64(1) << shift) - 1
     for i in range(len(wanted)):
@@ -174,7 +176,8 @@ def gather(slots: Any, at: Any, keys: Any, tables: Any) -> Any:
 @njit(nogil=True, cache=True)
 def gather_values(ids: Any, records: Any, firsts: Any, counts: Any, at: Any, data: Any, tables: Any) -> Any:
     """Copy values out: int8 into `data` (k, D), scales float32 (k,). Value ids[i] is in record records[i]; a record's
-    scales, checks and vectors begin at at[r, 0..2]. Last, the first place where a value is missing or its CRC32C is wrong;
+    scales, checks and vectors begin at at[r, 0..2]. Last, the first place where a value is missing or its CRC32C is
+    wrong;
     -1: none."""
     count, size = data.shape
     scales = np.zeros(count, np.float32)

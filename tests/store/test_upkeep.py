@@ -92,7 +92,8 @@ def test_a_fold_takes_in_the_trees_that_are_not_much_bigger() -> None:
     def chosen(delta: int, *sizes: int) -> list[int]:
         trees = tuple(TreeRecord(Generation(i + 1), 1, 1, size) for i, size in enumerate(sizes))
         config = CollectionConfig("none", 4)
-        return [tree.slots for tree in small_trees(CollectionRecord(CollectionId(1), "c", config, 0, trees=trees, delta_entries=delta))]
+        record = CollectionRecord(CollectionId(1), "c", config, 0, trees=trees, delta_entries=delta)
+        return [tree.slots for tree in small_trees(record)]
 
     assert chosen(100) == []
     assert chosen(100, GROWTH * 100) == []

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ class World:
         self.owner = owner.astype(np.uint64)
         cuts = [0, *np.sort(rng.integers(0, count + 1, trees)).tolist(), count]
         self.kept: list[object] = []
-        self.trees = [self._tree(start, stop) for start, stop in zip(cuts[:-2], cuts[1:-1], strict=True) if stop > start]
+        self.trees = [self._tree(start, stop) for start, stop in pairwise(cuts[:-1]) if stop > start]
         self.delta = self._slots(np.arange(cuts[-2], count))
 
     def _slots(self, positions: np.ndarray) -> Columns:
@@ -164,7 +165,7 @@ def test_numbers_that_lead_nowhere_are_not_followed() -> None:
     """Links, gates and bounds from a damaged record name nodes and slots that are not there."""
     world = World(2000, 400, 9, trees=1)
     (tree,) = world.trees
-    nodes, leaf = tree.keep
+    nodes, _ = tree.keep
     nodes[2][::3] = 1 << 30
     nodes[0][::5] = 1 << 40
     wild = replace(tree, gates=np.where(tree.gates % 2, tree.gates, np.int32(1 << 29)))
