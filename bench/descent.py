@@ -33,7 +33,7 @@ SETTINGS: tuple[tuple[str, str, float], ...] = (
     ("the store's own", "", 0),
     *(("depth", "DEPTH", depth) for depth in (6, 8, 12)),
     *(("margin", "MARGIN", margin) for margin in (0.5, 1, 3, 99)),
-    *(("nodes", "inter", nodes) for nodes in (128, 256, 768)),
+    *(("nodes", "inter", nodes) for nodes in (128, 256, 384)),
     *(("ROOTs", "root", roots) for roots in (2, 32)),
 )
 

@@ -96,7 +96,7 @@ class Here:
     note: ClassVar[str] = ""
     empty = 0
 
-    def least(self, k: int) -> int:
+    def least(self, k: int) -> int:  # noqa: ARG002 - as the protocol
         return 0
 
     def processes(self) -> list[int]:
@@ -110,14 +110,14 @@ class Exact(Here):
     note = "numkong, int8"
     settings = (0,)
 
-    def __init__(self, world: World, threads: int) -> None:
+    def __init__(self, world: World, threads: int) -> None:  # noqa: ARG002 - as the protocol
         self.world = world
 
     @staticmethod
     def needs(entries: int, dimension: int) -> int:
         return entries * (dimension + 16)
 
-    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
+    def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:  # noqa: ARG002 - as the protocol
         keys, rows = self.world.keys, quantise(fetch.rows)
         packed = numkong.dots_pack(np.ascontiguousarray(rows.data))
         logits = np.empty((len(rows), len(keys)), np.float32)

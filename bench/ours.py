@@ -23,7 +23,7 @@ class Ours:
     note: ClassVar[str] = "gRPC, unix socket"
     settings: ClassVar[tuple[int, ...]] = (0, 32, 64, 128, 256, 512)
 
-    def __init__(self, world: World, threads: int) -> None:
+    def __init__(self, world: World, threads: int) -> None:  # noqa: ARG002 - as the protocol
         self.stack = ExitStack()
         client = self.stack.enter_context(served())
         self.server = psutil.Process().children()[-1].pid
@@ -54,7 +54,7 @@ class Ours:
         cost = block.cost
         return self.position[block.ids], cost.root_scored + cost.inter_scored + cost.entries_scored
 
-    def least(self, k: int) -> int:
+    def least(self, k: int) -> int:  # noqa: ARG002 - as the protocol
         return 0
 
     def processes(self) -> list[int]:

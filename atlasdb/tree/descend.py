@@ -17,7 +17,7 @@ from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
 ROOTS = 8
 """ROOTs whose gates a walk enters by."""
-NODES = 384
+NODES = 768
 """Most INTER nodes opened in each tree, for k up to 64; with the root of k beyond that."""
 DEPTH = np.float32(9)
 """A walk ends where the best node that is left is so many logits below the best of all (bench/descent.py)."""
