@@ -64,7 +64,7 @@ class Published(Here):
     note = "beams 2b/b/k"
     settings = (16, 32, 64, 128)
 
-    def __init__(self, world: World, threads: int) -> None:
+    def __init__(self, world: World, threads: int) -> None:  # noqa: ARG002 - as the protocol
         size = len(world)
         roots = max(1, round(size ** (1 / 3)))
         rng = np.random.default_rng(0)

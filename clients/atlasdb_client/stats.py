@@ -19,13 +19,13 @@ class CollectionStats:
     generation: int
     root_nodes: int
     inter_nodes: int
-    trees: int
     delta_entries: int
-    """Placed since the tree was built."""
+    """Slots that no tree has yet; every fetch compares them all."""
     tombstones: int
     largest_posting: int
     table_bytes: Mapping[str, int]
     """Bytes of LMDB pages by table."""
+    trees: int
 
 
 @dataclass(frozen=True, slots=True)

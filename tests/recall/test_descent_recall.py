@@ -81,7 +81,7 @@ def test_facts_that_came_after_the_build_are_found_as_well() -> None:
 
 def test_cost_grows_far_slower_than_the_entries() -> None:
     costs = []
-    for heads in (600, 6000):
+    for heads in (1500, 15_000):
         world = graph(heads)
         cost = [world.both(int(gold))[0].cost for gold in world.rng.choice(world.early, 20)]
         costs.append(np.mean([c.root_scored + c.inter_scored + c.entries_scored for c in cost]) - len(world.late))
