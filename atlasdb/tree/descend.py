@@ -8,10 +8,8 @@ import numpy.typing as npt
 
 from atlasdb import crc
 from atlasdb.tree import codes, kernels, scoring
-from atlasdb.tree.build import plan
 from atlasdb.tree.image import Forest, Positions, Tree
 from atlasdb.tree.rank import Found
-from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
@@ -224,12 +222,3 @@ def _copied(forest: Forest, slots: Positions, scores: Floats, cost: FetchCost) -
     if wrong >= 0:
         raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
     return Found(ids, value_ids, Vectors(keys, scales), scores, cost)
-
-
-def warm_up(dimension: int) -> None:
-    """Plan a small tree and descend it, so that all kernels are compiled, or loaded from numba's cache, before they are
-    needed: some 20 seconds the first time on a machine, half a second afterwards."""
-    keys = quantise(np.random.default_rng(0).standard_normal((64, dimension), np.float32))
-    tree = Tree.of(plan(keys, np.arange(64) // 4, threads=1), keys)
-    delta = tree.slots
-    descend(Forest.of(dimension, [tree], delta, np.zeros(0, np.uint64)), keys.take(slice(0, 2)), 4)
