@@ -10,8 +10,8 @@ links are written by one job: the graph is the same whatever the number of threa
     the rest   in a random order; a batch is at most as large as the graph before it, and at most SHARE of all
     again      every node walks the whole graph from its own links, and chooses anew
 
-Near is what has a large cosine: rows ask for a direction, and with lengths in it the same links found less (at 256
-opened nodes 1.1% of the softmax was missed, not .8%). Products of int8 vectors are exact, then float32.
+Near is what has a large cosine: rows ask for a direction, and with lengths in it the same links found less of the
+softmax. Products of int8 vectors are exact, then float32.
 """
 
 from collections.abc import Callable, Iterator
