@@ -111,7 +111,7 @@ def compared(world: World, gold: Any, truth: list[Found], found: list[Found]) ->
         "gold": round(float(ours / theirs), 3),
         "gold, exact": round(float(theirs), 3),
         "mass": round(float(mass), 3),
-        "codes": round(float(cost[0])),
+        "looked at": round(float(cost[0])),
         "opened": round(float(cost[1])),
         "slots": round(float(cost[2])),
     }

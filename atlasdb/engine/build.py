@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.engine.engine import Engine
 from atlasdb.format import EntryColumns, Level
 from atlasdb.store import nodes, postings, tombstones
@@ -127,7 +127,8 @@ def _make(
 
 def _write(task: _Build, seed: int) -> None:
     """Read, plan, write, flip."""
-    held, folded = _held(task)
+    record = task.record
+    held, folded = _all_given(record) if len(task.replaced) == len(record.trees) else _held(task)
     columns = _read(task, held)
     planned = plan(columns.keys, columns.subjects, seed, task.report)
     tree = None
@@ -146,6 +147,11 @@ def _write(task: _Build, seed: int) -> None:
     task.submit(flip, 0)
 
 
+def _all_given(record: CollectionRecord) -> tuple[Ids, int]:
+    """The ids of all entries there were, and the last one: what is damaged in trees or delta is not asked for them."""
+    return np.arange(1, record.next_entry, dtype=np.uint64), record.next_entry - 1
+
+
 def _held(task: _Build) -> tuple[Ids, int]:
     """The ids of all slots that are replaced, sorted; the last entry of the delta."""
     record = task.record
@@ -153,10 +159,10 @@ def _held(task: _Build) -> tuple[Ids, int]:
     with task.engine.store.view(record.name) as view:
         for generation in sorted(task.replaced):
             for key, lent in postings.of_tree(view.txn, view.tables, Generation(generation)):
-                parts.append(fmt.open_slots(record.dimension, key, lent)[0].copy())
+                parts.append(matrices.open_slots(record.dimension, key, lent)[0].copy())
         folded = int(record.folded)
         for key, lent in postings.of_delta(view.txn, view.tables, folded):
-            ids = fmt.open_slots(record.dimension, key, lent)[0]
+            ids = matrices.open_slots(record.dimension, key, lent)[0]
             parts.append(ids.copy())
             folded = int(ids[-1])
     return (np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)), folded
@@ -164,17 +170,17 @@ def _held(task: _Build) -> tuple[Ids, int]:
 
 def _read(task: _Build, held: Ids) -> EntryColumns:
     """Those of these entries that are there."""
-    record, room, count = task.record, len(held), 0
+    record, room, count = task.record, min(len(held), task.record.entries), 0
     ids, value_ids, subjects = (np.zeros(room, np.uint64) for _ in range(3))
     keys = Vectors(np.zeros((room, record.dimension), np.int8), np.zeros(room, np.float32))
-    for start in range(0, room, READ_ENTRIES):
+    for start in range(0, len(held), READ_ENTRIES):
         with task.engine.store.view(record.name) as view:
             part = view.columns(held[start : start + READ_ENTRIES])
         here = slice(count, count + len(part))
         ids[here], value_ids[here], subjects[here] = part.ids, part.value_ids, part.subjects
         keys.data[here], keys.scales[here] = part.keys.data, part.keys.scales
         count += len(part)
-        task.report(Progress("read", start + READ_ENTRIES, room))
+        task.report(Progress("read", count, room))
     there = slice(0, count)
     keys = Vectors(keys.data[there], keys.scales[there])
     return EntryColumns(ids[there], np.zeros(count, np.uint8), value_ids[there], subjects[there], keys)

@@ -53,7 +53,9 @@ class Database:
         FailedPrecondition: another server has it open (its pid is named), or it was written by an unknown version.
         DataLoss: the file is cut short. Leftovers of interrupted builds and drops are cleared.
         """
-        return cls(Engine.open(path, map_bytes, encoder))
+        database = cls(Engine.open(path, map_bytes, encoder))
+        database._upkeep.start()
+        return database
 
     @classmethod
     def read(cls, path: Path, map_bytes: int = MAP_BYTES) -> Self:

@@ -4,6 +4,7 @@ A fold waits for a quiet second, so that a load is not slowed by folds whose wor
 that has outgrown half of the trees is folded while inserts go on, since every fetch compares all of it.
 """
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,9 @@ from contextlib import contextmanager, suppress
 from atlasdb.engine.build import build, fold
 from atlasdb.engine.engine import Engine
 from atlasdb.store.registry import CollectionRecord
-from atlasdb_contract.errors import AtlasError
+from atlasdb_contract.errors import AtlasError, Cancelled, NotFound
+
+log = logging.getLogger("atlasdb.engine")
 
 DELTA_SLOTS = 8192
 """A delta from this size on is folded: comparing it costs a fetch as much as the rest of the way down."""
@@ -29,7 +32,7 @@ RETRY_SECONDS = 30.0
 
 
 class Upkeep:
-    """The thread. `wake` it after every commit that changes a collection."""
+    """The thread, once `start` was called. `wake` it after every commit that changes a collection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -39,6 +42,10 @@ class Upkeep:
         self._paused: Counter[str] = Counter()
         self._at_work = ""
         self._thread = threading.Thread(target=self._run, name="atlasdb-upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Look at every collection, and go on."""
+        self._changed = {record.name: time.monotonic() for record in self._engine.store.records()}
         self._thread.start()
 
     def wake(self, name: str) -> None:
@@ -65,19 +72,25 @@ class Upkeep:
         with self._wakes:
             self._closing = True
             self._wakes.notify_all()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while (name := self._next()) is not None:
-            retry = False
+            again: float | None = None
             try:
                 self._look_after(name)
-            except AtlasError:
-                retry = True
+            except Cancelled:
+                again = 0
+            except NotFound:
+                pass
+            except Exception as error:  # noqa: BLE001 - the collection is served as it is, and tried again later
+                log.warning("the upkeep of %r failed, to be tried again: %s", name, error)
+                again = RETRY_SECONDS
             with self._wakes:
                 self._at_work = ""
-                if retry and not self._paused[name]:
-                    self._changed.setdefault(name, time.monotonic() + RETRY_SECONDS)
+                if again is not None:
+                    self._changed.setdefault(name, time.monotonic() + again)
                 self._wakes.notify_all()
 
     def _next(self) -> str | None:
@@ -86,7 +99,8 @@ class Upkeep:
             while not self._closing:
                 now = time.monotonic()
                 for name, changed in self._changed.items():
-                    if not self._paused[name] and (now >= changed + QUIET_SECONDS or self._urgent(name)):
+                    due = now >= changed + QUIET_SECONDS or (now >= changed and self._urgent(name))
+                    if due and not self._paused[name]:
                         del self._changed[name]
                         self._at_work = name
                         return name

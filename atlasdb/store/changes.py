@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.store import entries, postings, registry, tombstones, values
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import TripleKey
@@ -181,11 +182,11 @@ class Changes(Lookup):
         if self._placed:
             postings.append(self._txn, self.tables, self.record.folded, Slots.joined(self._placed))
             self._placed.clear()
-        postings.cut_delta(self._txn, self.tables, self.record.dimension, self.record.folded, folded)
+        postings.cut_delta(self._txn, self.tables, self.record.dimension, folded)
         tombstones.remove(self._txn, self.tables, gone)
         kept = tuple(one for one in self.record.trees if one.generation not in replaced)
         delta = postings.of_delta(self._txn, self.tables, folded)
-        left = sum(fmt.slot_count(self.record.dimension, key, record) for key, record in delta)
+        left = sum(matrices.slot_count(self.record.dimension, key, record) for key, record in delta)
         self.record = replace(
             self.record,
             generation=tree.generation if tree else Generation(self.record.generation + 1),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.format import Flag, Level
 from atlasdb.store import entries, nodes, postings, tombstones, trees, values
 from atlasdb.store.environment import Db
@@ -136,7 +137,7 @@ class _Check:
         view, dimension = self._view, self._view.record.dimension
         for key, record in values.after(view.txn, view.tables, 0):
             try:
-                identities, vectors = fmt.open_values(dimension, key, record)
+                identities, vectors = matrices.open_values(dimension, key, record)
             except DataLoss as error:
                 self._damage.append(str(error))
                 continue
@@ -151,7 +152,7 @@ class _Check:
         delta = postings.of_delta(view.txn, view.tables, record.folded)
         for lent in chain(*trees, delta):
             try:
-                ids, value_ids, keys = fmt.open_slots(record.dimension, *lent)
+                ids, value_ids, keys = matrices.open_slots(record.dimension, *lent)
             except DataLoss as error:
                 self._damage.append(str(error))
                 continue
@@ -217,7 +218,10 @@ class _Check:
     def _problems(self, tree: TreeRecord) -> list[str]:
         view, dimension = self._view, self._view.record.dimension
         roots, inter = (
-            [fmt.open_nodes(dimension, *lent) for lent in nodes.of_level(view.txn, view.tables, tree.generation, level)]
+            [
+                matrices.open_nodes(dimension, *lent)
+                for lent in nodes.of_level(view.txn, view.tables, tree.generation, level)
+            ]
             for level in Level
         )
         starts = np.concatenate([part.starts[:-1] for part in inter] + [inter[-1].starts[-1:]])

@@ -25,6 +25,8 @@ Txn: TypeAlias = "lmdb.Transaction[memoryview]"
 """A read or write transaction; what it lends out dies with it, and in a write transaction with the next write."""
 Db: TypeAlias = "lmdb._Database"
 """The handle of one table."""
+Record: TypeAlias = tuple[bytes, memoryview]
+"""A key, and a record where it lies; unchecked."""
 
 COLLECTIONS_LIMIT = 500
 """Collections that one store can have; each costs an LMDB transaction half a microsecond."""
@@ -238,6 +240,15 @@ class Environment:
     def file_bytes(self) -> int:
         """Bytes of the file up to its last page in use."""
         return int(self._lmdb.info()["last_pgno"] + 1) * self.page_bytes()
+
+
+def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterator[Record]:
+    """The records of a table from the key `first` on, in order, as long as their keys begin with `prefix`."""
+    with txn.cursor(db) as cursor:
+        more = cursor.set_range(first)
+        while more and (key := bytes(cursor.key())).startswith(prefix):
+            yield key, cursor.value()
+            more = cursor.next()
 
 
 def _lock(path: Path) -> int:

@@ -1,30 +1,25 @@
-"""The table of nodes: a tree's ROOTs and INTER nodes, in records of 1 << NODES_SHIFT that descents read where they
-lie."""
+"""The table of nodes: a tree's ROOTs and INTER nodes, in records that descents read where they lie."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from atlasdb import format as fmt
-from atlasdb.format import Level, NodeColumns
-from atlasdb.store.environment import Tables, Txn
+from atlasdb import matrices
+from atlasdb.format import Level
+from atlasdb.matrices import NodeColumns
+from atlasdb.store.environment import Record, Tables, Txn, records_from
 from atlasdb.tree.codes import encoded
 from atlasdb.tree.image import TreePlan
 from atlasdb_contract.ids import Generation
 
-RECORD_NODES = 1 << fmt.NODES_SHIFT
-
-Record = tuple[bytes, memoryview]
+RECORD_NODES = 1 << matrices.NODES_SHIFT
 
 
 def of_level(txn: Txn, tables: Tables, generation: Generation, level: Level) -> Iterator[Record]:
-    """(key, record) of one level, where they lie; unchecked."""
-    prefix = fmt.NODE_KEY.pack(generation, level, 0)[:5]
-    with txn.cursor(tables.nodes) as cursor:
-        more = cursor.set_range(prefix)
-        while more and (key := bytes(cursor.key())).startswith(prefix):
-            yield key, cursor.value()
-            more = cursor.next()
+    """The records of one level."""
+    key = fmt.NODE_KEY.pack(generation, level, 0)
+    return records_from(txn, tables.nodes, key, prefix=key[:5])
 
 
 def columns(planned: TreePlan, level: Level) -> NodeColumns:
@@ -43,4 +38,4 @@ def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes:
     key = fmt.NODE_KEY.pack(generation, level, first)
     codes = nodes.codes[here], nodes.code_scales[here]
     part = NodeColumns(nodes.vectors.take(here), *codes, nodes.starts[first : stop + 1], nodes.links[here])
-    txn.put(key, fmt.seal_nodes(key, part), db=tables.nodes)
+    txn.put(key, matrices.seal_nodes(key, part), db=tables.nodes)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from atlasdb import format as fmt
-from atlasdb.store.environment import Tables, Txn
+from atlasdb import matrices
+from atlasdb.store.environment import Record, Tables, Txn, records_from
 from atlasdb.tree.rank import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
@@ -22,33 +23,27 @@ DELTA = Generation(0)
 """Generation of the delta's records."""
 DELTA_SLOTS = 256
 """A delta record below this is extended by the next commit."""
-RECORD_SLOTS = 1 << fmt.SLOTS_SHIFT
-
-Record = tuple[bytes, memoryview]
+RECORD_SLOTS = 1 << matrices.SLOTS_SHIFT
 
 
 def of_tree(txn: Txn, tables: Tables, generation: Generation) -> Iterator[Record]:
-    """(key, record) of a tree's records, where they lie; unchecked."""
+    """A tree's records."""
     return _from(txn, tables, generation, 0)
 
 
 def of_delta(txn: Txn, tables: Tables, folded: int) -> Iterator[Record]:
-    """(key, record) of the delta after the id `folded`, where they lie; unchecked."""
+    """The records of the delta after the id `folded`."""
     return _from(txn, tables, DELTA, folded + 1)
 
 
 def _from(txn: Txn, tables: Tables, generation: Generation, first: int) -> Iterator[Record]:
-    prefix = generation.to_bytes(4, "big")
-    with txn.cursor(tables.postings) as cursor:
-        more = cursor.set_range(fmt.POSTING_KEY.pack(generation, first))
-        while more and (key := bytes(cursor.key())).startswith(prefix):
-            yield key, cursor.value()
-            more = cursor.next()
+    key = fmt.POSTING_KEY.pack(generation, first)
+    return records_from(txn, tables.postings, key, prefix=key[:4])
 
 
 def opened(dimension: int, records: Iterator[Record]) -> Iterator[Slots]:
     """The slots of each record, checked: views of it."""
-    return (Slots(*fmt.open_slots(dimension, key, record)) for key, record in records)
+    return (Slots(*matrices.open_slots(dimension, key, record)) for key, record in records)
 
 
 def write_tree(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
@@ -67,20 +62,24 @@ def append(txn: Txn, tables: Tables, folded: int, slots: Slots) -> None:
         _put(txn, tables, DELTA, int(part.ids[0]), part)
 
 
-def cut_delta(txn: Txn, tables: Tables, dimension: int, before: int, folded: int) -> None:
-    """Let the delta begin after `folded`; it began after `before`. A record that spans the cut is divided."""
-    for slots in opened(dimension, of_delta(txn, tables, before)):
-        if slots.ids[0] > folded:
+def cut_delta(txn: Txn, tables: Tables, dimension: int, folded: int) -> None:
+    """Let the delta begin after `folded`, an entry that it holds or held: the record that spans the cut is divided."""
+    with txn.cursor(tables.postings) as cursor:
+        if not (cursor.set_range(fmt.POSTING_KEY.pack(DELTA, folded + 1)) or cursor.last()):
             return
-        if slots.ids[-1] > folded:
-            rest = slots.take(slice(int(np.searchsorted(slots.ids, np.uint64(folded), side="right")), None))
-            _put(txn, tables, DELTA, folded + 1, rest)
+        if bytes(cursor.key()) >= fmt.POSTING_KEY.pack(DELTA, folded + 1) and not cursor.prev():
             return
+        key, record = bytes(cursor.key()), cursor.value()
+        if matrices.last_slot_id(dimension, key, record) <= folded:
+            return
+        slots = Slots(*matrices.open_slots(dimension, key, record))
+        rest = slots.take(slice(int(np.searchsorted(slots.ids, np.uint64(folded), side="right")), None))
+    _put(txn, tables, DELTA, folded + 1, rest)
 
 
 def _put(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
     key = fmt.POSTING_KEY.pack(generation, first)
-    txn.put(key, fmt.seal_slots(key, slots.ids, slots.value_ids, slots.keys), db=tables.postings)
+    txn.put(key, matrices.seal_slots(key, slots.ids, slots.value_ids, slots.keys), db=tables.postings)
 
 
 def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots | None:
@@ -90,11 +89,11 @@ def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots 
             return None
         key, record = bytes(cursor.key()), cursor.value()
         generation, first = fmt.POSTING_KEY.unpack(key)
-        enough = fmt.slot_offsets(DELTA_SLOTS).keys + DELTA_SLOTS * dimension
+        enough = matrices.slot_offsets(DELTA_SLOTS).keys + DELTA_SLOTS * dimension
         if generation != DELTA or first <= folded or len(record) >= enough:
             return None
         try:
-            ids, value_ids, keys = fmt.open_slots(dimension, key, record)
+            ids, value_ids, keys = matrices.open_slots(dimension, key, record)
         except DataLoss:
             return None
         return Slots(ids.copy(), value_ids.copy(), Vectors(keys.data.copy(), keys.scales.copy()))

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.format import Level
 from atlasdb.store import nodes, postings
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.environment import Record, Tables, Txn
 from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb.tree.codes import words as code_words
 from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree
@@ -20,7 +21,7 @@ from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
 
-STARTS = fmt.NodeOffsets._fields.index("starts")
+STARTS = matrices.NodeOffsets._fields.index("starts")
 ITS_OWN_PAGES = 4096
 """A record of at least so many bytes has pages of its own (LMDB's limit is half a page, less a header)."""
 
@@ -69,7 +70,7 @@ class TreeCache:
 
 def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, bool]:
     """A tree, and whether its records stay where they are. DataLoss where one is missing or cut short."""
-    roots = [fmt.open_nodes(dimension, *item) for item in nodes.of_level(txn, tables, one.generation, Level.ROOT)]
+    roots = [matrices.open_nodes(dimension, *item) for item in nodes.of_level(txn, tables, one.generation, Level.ROOT)]
     if not roots:
         raise DataLoss(f"generation {one.generation} has no ROOTs; `atlasdb verify` lists all damage")
     vectors = Vectors(
@@ -78,15 +79,15 @@ def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tre
     inter, links, nodes_stay = _nodes(nodes.of_level(txn, tables, one.generation, Level.INTER), dimension)
     slots, slots_stay = _slots(postings.of_tree(txn, tables, one.generation), dimension)
     for what, found, wanted, shift in (
-        ("INTER nodes", inter, one.nodes, fmt.NODES_SHIFT),
-        ("slots", slots, one.slots, fmt.SLOTS_SHIFT),
+        ("INTER nodes", inter, one.nodes, matrices.NODES_SHIFT),
+        ("slots", slots, one.slots, matrices.SLOTS_SHIFT),
     ):
         if len(found) != wanted or (found.counts[:-1] != 1 << shift).any():
             raise DataLoss(
                 f"generation {one.generation} has {len(found)} {what} of {wanted}; `atlasdb verify` lists all damage"
             )
     gates = np.concatenate([part.links for part in roots])
-    tree = Tree(one.generation, vectors, gates, inter, links, slots, fmt.NODES_SHIFT, fmt.SLOTS_SHIFT)
+    tree = Tree(vectors, gates, inter, links, slots, matrices.NODES_SHIFT, matrices.SLOTS_SHIFT)
     return tree, nodes_stay and slots_stay
 
 
@@ -94,25 +95,26 @@ def _delta(txn: Txn, tables: Tables, record: CollectionRecord) -> Columns:
     return _slots(postings.of_delta(txn, tables, record.folded), record.dimension)[0]
 
 
-def _slots(records: Iterable[postings.Record], dimension: int) -> tuple[Columns, bool]:
+def _slots(records: Iterable[Record], dimension: int) -> tuple[Columns, bool]:
     counts, at, stays = [], [], True
     for key, record in records:
-        count = fmt.slot_count(dimension, key, record)
+        count = matrices.slot_count(dimension, key, record)
         start = address(record)
-        at.append([start + offset for offset in fmt.slot_offsets(count)])
+        at.append([start + offset for offset in matrices.slot_offsets(count)])
         counts.append(count)
         stays &= len(record) >= ITS_OWN_PAGES
     return _columns(counts, at, SLOT_COLUMNS), stays
 
 
-def _nodes(records: Iterable[nodes.Record], dimension: int) -> tuple[Columns, int, bool]:
-    counts, at, stays, links = [], [], True, 0
+def _nodes(records: Iterable[Record], dimension: int) -> tuple[Columns, int, bool]:
+    counts, at, stays, links = [], [], True, -1
     for key, record in records:
-        count, links, words = fmt.node_shape(dimension, key, record)
-        if words != code_words(dimension):
-            raise fmt.damaged("nodes", key, "has codes of another length")
+        count, width, words = matrices.node_shape(dimension, key, record)
+        links = width if links < 0 else links
+        if (width, words) != (links, code_words(dimension)):
+            raise fmt.damaged("nodes", key, "has links or codes of another number")
         start = address(record)
-        at.append([start + offset for offset in fmt.node_offsets(count, links, words)])
+        at.append([start + offset for offset in matrices.node_offsets(count, links, words)])
         counts.append(count)
         stays &= len(record) >= ITS_OWN_PAGES
     return _columns(counts, at, NODE_COLUMNS), links, stays

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import crc
+from atlasdb import crc, matrices
 from atlasdb import format as fmt
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.environment import Record, Tables, Txn, records_from
 from atlasdb.store.trees import ITS_OWN_PAGES, address
 from atlasdb.tree import scoring
 from atlasdb_contract.errors import DataLoss
@@ -21,8 +21,6 @@ from atlasdb_contract.types import Ids, Vectors
 SHORT = 256
 """A record below this many values is extended by the next commit."""
 RECORD_VALUES = 4096
-
-Record = tuple[bytes, memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,8 @@ def directory(txn: Txn, tables: Tables, dimension: int, known: Directory) -> Dir
     firsts, counts, at = known.firsts[: known.stay].tolist(), known.counts[: known.stay].tolist(), []
     stay = known.stay
     for key, record in after(txn, tables, firsts[-1] if firsts else 0):
-        count = fmt.value_count(dimension, key, record)
-        start, offsets = address(record), fmt.value_offsets(count)
+        count = matrices.value_count(dimension, key, record)
+        start, offsets = address(record), matrices.value_offsets(count)
         firsts.append(int.from_bytes(key, "big"))
         counts.append(count)
         at.append([start + offsets.scales, start + offsets.checks, start + offsets.vectors])
@@ -67,12 +65,8 @@ def read(where: Directory, dimension: int, ids: Ids) -> Vectors:
 
 
 def after(txn: Txn, tables: Tables, last: int) -> Iterator[Record]:
-    """(key, record) of the records that begin above the id `last`, where they lie; unchecked."""
-    with txn.cursor(tables.values) as cursor:
-        more = cursor.set_range(fmt.id_key(last + 1))
-        while more:
-            yield bytes(cursor.key()), cursor.value()
-            more = cursor.next()
+    """The records that begin above the id `last`."""
+    return records_from(txn, tables.values, fmt.id_key(last + 1))
 
 
 def identity(txn: Txn, tables: Tables, number: int) -> bytes:
@@ -80,23 +74,32 @@ def identity(txn: Txn, tables: Tables, number: int) -> bytes:
     with txn.cursor(tables.values) as cursor:
         if not (cursor.prev() if cursor.set_range(fmt.id_key(number + 1)) else cursor.last()):
             return b""
-        return fmt.value_identity(cursor.value(), number - int.from_bytes(cursor.key(), "big"))
+        return matrices.value_identity(cursor.value(), number - int.from_bytes(cursor.key(), "big"))
 
 
 def append(txn: Txn, tables: Tables, first: int, identities: Sequence[bytes], vectors: Vectors) -> None:
     """Add values with the ids from `first` on, which is one more than the last."""
     joined = b"".join(identities)
     with txn.cursor(tables.values) as cursor:
-        if cursor.last():
-            key, record = bytes(cursor.key()), cursor.value()
-            if len(record) < fmt.value_offsets(SHORT).vectors + SHORT * vectors.dimension:
-                before, old = fmt.open_values(vectors.dimension, key, record)
-                joined = before + joined
-                data, scales = np.concatenate([old.data, vectors.data]), np.concatenate([old.scales, vectors.scales])
-                first, vectors = int.from_bytes(key, "big"), Vectors(data, scales)
-                cursor.delete()
+        if cursor.last() and (short := _short(cursor.item(), vectors.dimension)) is not None:
+            first, before, old = short
+            joined = before + joined
+            data, scales = np.concatenate([old.data, vectors.data]), np.concatenate([old.scales, vectors.scales])
+            vectors = Vectors(data, scales)
+            cursor.delete()
         for start in range(0, len(vectors), RECORD_VALUES):
             part = vectors.take(slice(start, start + RECORD_VALUES))
             named = joined[start * fmt.IDENTITY_BYTES : (start + len(part)) * fmt.IDENTITY_BYTES]
             key = fmt.id_key(first + start)
-            cursor.put(key, fmt.seal_values(key, first + start, named, part), append=True)
+            cursor.put(key, matrices.seal_values(key, first + start, named, part), append=True)
+
+
+def _short(record: tuple[memoryview, memoryview], dimension: int) -> tuple[int, bytes, Vectors] | None:
+    """The first id, the identities and the vectors of a record that is to be extended: of a sound and short one."""
+    key, body = bytes(record[0]), record[1]
+    if len(body) >= matrices.value_offsets(SHORT).vectors + SHORT * dimension:
+        return None
+    try:
+        return int.from_bytes(key, "big"), *matrices.open_values(dimension, key, body)
+    except DataLoss:
+        return None

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb.tree import graph, kmeans, means, whiten
-from atlasdb.tree.graph import I32s
-from atlasdb.tree.image import TreePlan
-from atlasdb.tree.kmeans import Positions, Tick
+from atlasdb.tree.image import I32s, Positions, TreePlan
+from atlasdb.tree.kmeans import Tick
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Floats, Progress, Vectors
+
+Report = Callable[[Progress], None]
 
 ROOTS = 1.0
 """There are so many times the square root of the number of nodes."""
@@ -32,7 +33,7 @@ def plan(
     keys: Vectors,
     heads: npt.NDArray[np.integer],
     seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
     threads: int = 2,
 ) -> TreePlan:
     """Keys int8 (M, D), `heads` (M,) the number of each entry's head; M from 0 up.
@@ -45,17 +46,16 @@ def plan(
     order, starts = by_head(keys, heads)
     metric = whiten.measure(keys, order, starts, seed)
     nodes = means.of_ranges(keys, order, starts, metric.apply, threads, _ticks(progress, "nodes", len(keys)))
-    tick = _ticks(progress, "graph", 3 * len(nodes))
-    roots, own, likeness = rooted(nodes, seed, tick)
+    roots, own, likeness = rooted(nodes, seed, progress)
     rank = np.lexsort((positions_within(nodes, own, len(roots)), own))
     nodes, own = nodes.take(rank), own[rank]
     gates = gates_of(own, likeness[rank], len(roots))
-    links = graph.linked(nodes, gates, own, seed, threads, tick)
+    links = graph.linked(nodes, gates, own, seed, threads, _ticks(progress, "graph", 2 * len(nodes)))
     order, starts = _renumbered(order, starts, rank)
     return TreePlan(quantise(metric.dual(roots)), gates, means.seen(nodes, metric.dual, threads), links, starts, order)
 
 
-def _ticks(progress: Callable[[Progress], None] | None, stage: str, total: int) -> Tick:
+def _ticks(progress: Report | None, stage: str, total: int) -> Tick:
     done = 0
 
     def tick(more: int) -> None:
@@ -92,13 +92,14 @@ def _along(keys: Vectors, members: Positions) -> Positions:
     return members[np.argsort(along, kind="stable")]
 
 
-def rooted(nodes: Vectors, seed: int, tick: Tick) -> tuple[Floats, Positions, Floats]:
+def rooted(nodes: Vectors, seed: int, progress: Report | None) -> tuple[Floats, Positions, Floats]:
     """ROOTs over the nodes: unit centroids (C, D), near ones side by side; each node's own (B,), and its likeness."""
     rng = np.random.default_rng(seed)
     count = len(nodes)
     wanted = max(1, round(ROOTS * count**0.5))
     sample = np.sort(rng.choice(count, min(count, SAMPLE * wanted), replace=False))
-    roots = kmeans.fit(kmeans.unit(nodes.take(sample).floats()), wanted, seed)
+    tick = _ticks(progress, "ROOTs", kmeans.ITERATIONS * len(sample) + count)
+    roots = kmeans.fit(kmeans.unit(nodes.take(sample).floats()), wanted, seed, tick=tick)
     own, likeness = np.empty(count, np.int64), np.empty(count, np.float32)
     for chunk in kmeans.chunks(np.arange(count)):
         dots = kmeans.unit(nodes.take(chunk).floats()) @ roots.T

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from atlasdb.tree.graph import reached
 from atlasdb.tree.image import I32s, Positions
 
 
@@ -34,17 +35,6 @@ def _badly_linked(gates: I32s, links: I32s) -> Iterator[str]:
     ordered = np.sort(links, axis=1)
     if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
         yield "a node is linked twice to another"
-    unreached = len(links) - int(_reached(gates, links).sum())
+    unreached = len(links) - int(reached(links, gates).sum())
     if unreached:
         yield f"{unreached} of {len(links)} nodes are reached from no gate, so no descent finds them"
-
-
-def _reached(gates: I32s, links: I32s) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which nodes a walk can come to."""
-    reached = np.zeros(len(links), np.bool_)
-    front = np.unique(gates[gates >= 0])
-    while len(front):
-        reached[front] = True
-        near = np.unique(links[front])
-        front = near[(near >= 0) & ~reached[near]]
-    return reached

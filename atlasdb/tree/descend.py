@@ -1,7 +1,4 @@
-"""A fetch's way down: ROOT -> gates -> a walk over the graph of INTER nodes -> their slots -> the best k; design
-(4)."""
-
-from dataclasses import dataclass, field
+"""A fetch's way down: ROOT, gates, a walk over the graph of INTER nodes, their slots, the best k; design (4)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -32,31 +29,6 @@ WINDOW = np.float32(16)
 """Beyond those, a logit so far below its row's largest is nothing: 1e-7 of its softmax."""
 UNDERFLOW = np.float32(87)
 """What is so far below the largest has no probability in float32."""
-
-
-@dataclass(slots=True)
-class Walk:
-    """What one row, which stands for several, did in one tree: for `explain`."""
-
-    tree: int
-    rows: int
-    gates: Positions
-    best: npt.NDArray[np.int64]
-    glanced: int
-    """Nodes whose codes were compared."""
-    compared: int
-    """Nodes whose vectors were."""
-
-
-@dataclass(slots=True)
-class Trace:
-    """A descent's steps."""
-
-    walks: list[Walk] = field(default_factory=list)
-    opened: list[Positions] = field(default_factory=list)
-    """The INTER nodes that were opened, by tree, sorted."""
-    slots: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
-    scores: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Candidates:
@@ -126,7 +98,7 @@ class Candidates:
             self.logits = np.concatenate([self.logits, np.empty((short, self.logits.shape[1]), np.float32)])
 
 
-def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, trace: Trace | None = None) -> Found:
+def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -> Found:
     """The best `k` entries for rows (R, D), R >= 1, among those of the INTER nodes that a walk opens, and the delta.
 
     An entry's score is its softmax probability among all that were compared, summed over rows. Dead entries are left
@@ -134,7 +106,7 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, t
     """
     beams = beams or Beams()
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # writable: numba compiles once more for what is not
-    opened, roots, compared = _walk_all(forest, rows, k, beams, trace)
+    opened, roots, compared = _walk_all(forest, rows, k, beams)
     spans = [
         scoring.ranges(nodes, tree.nodes_shift, tree.nodes.at, len(tree.slots)) if len(nodes) else _NO_RANGES
         for tree, nodes in zip(forest.trees, opened, strict=True)
@@ -145,8 +117,6 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, t
     candidates.add_delta()
     slots = candidates.slots[: candidates.count]
     scores = scoring.masses(candidates.logits[: candidates.count], UNDERFLOW)
-    if trace is not None:
-        trace.opened, trace.slots, trace.scores = opened, slots, scores
     chosen = scoring.choose(scores, slots, forest.slots.at, k)
     read = candidates.compared * (forest.dimension + 12)
     cost = FetchCost(roots, compared, sum(map(len, opened)), candidates.compared, read)
@@ -156,37 +126,34 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None, t
 _NO_RANGES = np.zeros((0, 2), np.int64)
 
 
-def _walk_all(
-    forest: Forest, rows: Vectors, k: int, beams: Beams, trace: Trace | None
-) -> tuple[list[Positions], int, int]:
-    """The INTER nodes opened in each tree; ROOTs and INTER nodes compared."""
+def _walk_all(forest: Forest, rows: Vectors, k: int, beams: Beams) -> tuple[list[Positions], int, int]:
+    """The INTER nodes opened in each tree; ROOTs and INTER nodes looked at."""
     if not forest.trees:
         return [], 0, 0
-    room = beams.inter or round(NODES * max(1, k / 64) ** 0.5)
+    largest = max(tree.node_count for tree in forest.trees)
+    room = min(beams.inter or round(NODES * max(1, k / 64) ** 0.5), largest)
     best = np.empty(room, np.int64)
-    seen = np.empty(1 << max(13, (64 * room).bit_length()), np.int32)
+    seen = np.empty(1 << max(13, min(64 * room, 4 * largest).bit_length()), np.int32)
     opened: list[Positions] = []
-    roots = compared = 0
-    groups = zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True)
-    alike = [(row, scale, count, codes.asked(row, scale)) for row, scale, count in groups]
-    for number, tree in enumerate(forest.trees):
+    roots = looked = 0
+    alike = zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True)
+    asking = [(row, scale, codes.asked(row, scale)) for row, scale in alike]
+    for tree in forest.trees:
         parts = []
-        for row, scale, stands_for, ready in alike:
+        for row, scale, asked in asking:
             gates = gates_of(tree, row, scale, beams.root or ROOTS)
-            count, glanced, looked = _walk(tree, gates, row, scale, ready, seen, best)
-            nodes, _, through = kernels.unpack(best[:count])
+            count, met = _walk(tree, gates, row, scale, asked, seen, best)
+            nodes, through = kernels.unpack(best[:count])
             parts.append(nodes[through])
-            roots, compared = roots + len(tree.roots), compared + glanced
-            if trace is not None:
-                trace.walks.append(Walk(number, stands_for, gates, best[:count].copy(), glanced, looked))
+            roots, looked = roots + len(tree.roots), looked + met
         opened.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
-    return opened, roots, compared
+    return opened, roots, looked
 
 
 def _walk(
-    tree: Tree, gates: Positions, row: npt.NDArray[np.int8], scale: np.float32, ready: codes.Asked,
+    tree: Tree, gates: Positions, row: npt.NDArray[np.int8], scale: np.float32, asked: codes.Asked,
     seen: npt.NDArray[np.int32], best: npt.NDArray[np.int64],
-) -> tuple[int, int, int]:  # fmt: skip
+) -> tuple[int, int]:  # fmt: skip
     return kernels.walk(  # type: ignore[no-any-return]
         tree.node_count,
         tree.nodes_shift,
@@ -195,11 +162,11 @@ def _walk(
         gates,
         row,
         scale,
-        ready.planes,
-        ready.low,
-        ready.step,
-        ready.total,
-        MARGIN * codes.SPREAD * ready.length,
+        asked.planes,
+        asked.low,
+        asked.step,
+        asked.total,
+        MARGIN * codes.SPREAD * asked.length,
         DEPTH,
         LEAST,
         seen,
@@ -211,7 +178,7 @@ def gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int
     """The gates of the `beam` ROOTs that are best for a row int8 (D,)."""
     best = np.empty(min(beam, len(tree.roots)), np.int64)
     count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
-    nearest, _, _ = kernels.unpack(best[:count])
+    nearest, _ = kernels.unpack(best[:count])
     return np.unique(tree.gates[nearest]).astype(np.int64)
 
 

@@ -14,7 +14,7 @@ Near is what has a large cosine: rows ask for a direction, and with lengths in i
 softmax. Products of int8 vectors are exact, then float32.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from atlasdb.tree.image import I32s, Positions
 from atlasdb.tree.kernels import dot, first_time, keep, packed, prefetch
+from atlasdb.tree.kmeans import Tick
 from atlasdb_contract.types import Floats, Int8s, Vectors
-
-I32s = npt.NDArray[np.int32]
-Positions = npt.NDArray[np.int64]
-Tick = Callable[[int], None]
-"""Told how many vectors a step has dealt with; may raise to stop it."""
 
 DEGREE = 32
 """L: most links of a node. The last place is kept for `join`."""

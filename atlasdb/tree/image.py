@@ -77,7 +77,6 @@ NODE_COLUMNS = 6
 class Tree:
     """One tree: `roots` (C, D) and `gates` (C, E) copied, its nodes and slots where they lie."""
 
-    generation: int
     roots: Vectors
     gates: I32s
     nodes: Columns
@@ -95,7 +94,7 @@ class Tree:
         return len(self.nodes)
 
     @staticmethod
-    def of(planned: TreePlan, keys: Vectors, generation: int = 1) -> "Tree":
+    def of(planned: TreePlan, keys: Vectors) -> "Tree":
         """A plan's tree in plain memory, for measurements: entry i has the id i + 1, and its value too."""
         ids = planned.order.astype(np.uint64) + np.uint64(1)
         slots = keys.take(planned.order)
@@ -110,7 +109,6 @@ class Tree:
         ]
         leaf: list[npt.NDArray[Any]] = [ids, ids, slots.scales, crc.of_slots(ids, ids, slots), slots.data]
         return Tree(
-            generation,
             planned.roots,
             planned.gates,
             in_memory(nodes, len(planned.nodes)),

@@ -103,11 +103,10 @@ def _mean(vectors: Any, group: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def representatives(data: Any, scales: Any, least: Any) -> Any:
-    """Groups of alike rows, of int8 (R, D): their means as int8 (G, D) with scales (G,), and how many rows each has.
+    """Groups of alike rows, of int8 (R, D): their means as int8 (G, D) with scales (G,).
 
-    All rows are one group if each has a cosine of at least `least` with their mean; else the first row and those like
-    it
-    are one, and so on with the rest.
+    All rows are one group if each has a cosine of at least `least` with their mean. Else the first row and those that
+    are so like it are one, then the first of the others, and so on.
     """
     rows, size = data.shape
     vectors = np.empty((rows, size), np.float32)
@@ -115,29 +114,27 @@ def representatives(data: Any, scales: Any, least: Any) -> Any:
         for i in range(size):
             vectors[r, i] = data[r, i] * scales[r]
     means, mean_scales = np.empty((rows, size), np.int8), np.empty(rows, np.float32)
-    counts = np.zeros(rows, np.int64)
     like = np.zeros(rows, np.bool_)
     left = np.arange(rows)
+    together = _alike(vectors, left, _mean(vectors, left), like, least) == rows
     groups = 0
     while len(left):
-        if _alike(vectors, left, _mean(vectors, left), like, least) < len(left):
+        if not together:
             _alike(vectors, left, vectors[left[0]], like, least)
             like[left[0]] = True
-        group = left[like[left]]
+        mean = _mean(vectors, left[like[left]])
         left = left[~like[left]]
-        mean = _mean(vectors, group)
         largest = np.max(np.abs(mean))
         scale = largest / np.float32(127) if largest > 0 else np.float32(1)
         for i in range(size):
             means[groups, i] = np.int8(np.rint(mean[i] / scale))
-        mean_scales[groups], counts[groups] = scale, len(group)
+        mean_scales[groups] = scale
         groups += 1
-    return means[:groups], mean_scales[:groups], counts[:groups]
+    return means[:groups], mean_scales[:groups]
 
 
 # ---- the walk -----------------------------------------------------------------------------------------------------
-# The nodes seen so far, best first, are int64 numbers: the score as an ordered int, the node, and whether it was
-# opened.
+# The best nodes so far are int64 numbers, best first: the score as an ordered int, the node, and whether it was opened.
 
 
 @njit(inline="always")
@@ -232,18 +229,18 @@ def walk(
     Nodes are opened from the best on, until none is left within `depth` logits of the best of all (but `least` are
     opened in any case) or among the len(best) best ones. A node whose code says that it will not be opened (`planes`,
     `low`, `step`, `total` are the row's as in `codes.Asked`; `margin` is added to s . q) is not compared.
-    `best` gets the nodes, `seen` is scratch. Returns how many nodes `best` holds, how many codes and how many vectors
-    were compared.
+    `best` gets the nodes; `seen` is scratch, of which no more than half is filled. Returns how many nodes `best` holds,
+    and how many were looked at, by their code or their vector.
     """
     seen[:] = _EMPTY
     size = len(row)
     mask = (np.int64(1) << shift) - 1
     fresh = np.empty(width, np.int64)
-    count = compared = glanced = place = 0
+    count = met = place = 0
     full = len(seen) // 2
     for node in gates:
-        if 0 <= node < nodes and first_time(seen, node):
-            compared += 1
+        if met < full and 0 <= node < nodes and first_time(seen, node):
+            met += 1
             count, _ = keep(best, count, packed(_score(at, shift, node, row, scale), node))
     while place < count:
         if best[place] & 1:
@@ -264,12 +261,12 @@ def walk(
         for link in links:
             if link < 0 or link >= nodes:
                 break
-            if glanced + found < full and first_time(seen, link):
+            if met + found < full and first_time(seen, link):
                 fresh[found] = link
                 found += 1
                 prefetch(at[link >> shift, CODES] + (link & mask) * 8 * planes.shape[1])
                 prefetch(at[link >> shift, CODE_SCALES] + (link & mask) * 4)
-        glanced += found
+        met += found
         passed = 0
         for i in range(found):
             link = fresh[i]
@@ -279,7 +276,6 @@ def walk(
                 start = at[link >> shift, VECTORS] + (link & mask) * size
                 for line in range(0, size, _LINE):
                     prefetch(start + line)
-        compared += passed
         lowest = count
         for i in range(passed):
             score = _score(at, shift, fresh[i], row, scale)
@@ -287,7 +283,7 @@ def walk(
                 count, here = keep(best, count, packed(score, fresh[i]))
                 lowest = min(lowest, here)
         place = min(place, lowest)
-    return count, glanced, compared
+    return count, met
 
 
 @njit(inline="always")
@@ -300,17 +296,12 @@ def _logit(item: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def unpack(best: Any) -> Any:
-    """Nodes int64, logits float32 and whether they were opened, of the items of a walk."""
-    nodes, logits, opened = (
-        np.empty(len(best), np.int64),
-        np.empty(len(best), np.float32),
-        np.empty(len(best), np.bool_),
-    )
+    """Nodes int64, and whether they were opened, of the items of a walk."""
+    nodes, opened = np.empty(len(best), np.int64), np.empty(len(best), np.bool_)
     for i in range(len(best)):
         nodes[i] = (best[i] & np.int64(0xFFFFFFFF)) >> 1
-        logits[i] = _logit(best[i])
         opened[i] = (best[i] & 1) != 0
-    return nodes, logits, opened
+    return nodes, opened
 
 
 @njit(nogil=True, cache=True)

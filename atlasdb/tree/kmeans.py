@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from atlasdb.tree.image import Positions
 from atlasdb_contract.types import Floats
-
-Positions = npt.NDArray[np.int64]
 
 Tick = Callable[[int], None]
 """Told how many vectors a step has dealt with; may raise to stop it."""
+ITERATIONS = 8
 CHUNK = 8192
 """Vectors in one matrix product."""
 
@@ -49,7 +49,7 @@ def sums(vectors: Floats, owner: npt.NDArray[np.int64], owners: int) -> Floats:
     return total
 
 
-def fit(vectors: Floats, clusters: int, seed: int = 0, iterations: int = 8, tick: Tick = ignore) -> Floats:
+def fit(vectors: Floats, clusters: int, seed: int = 0, iterations: int = ITERATIONS, tick: Tick = ignore) -> Floats:
     """Unit centroids of unit `vectors` (N, D): float32 (min(clusters, N), D).
 
     A cluster that loses all its vectors begins again at one of those that fit their centroid worst.

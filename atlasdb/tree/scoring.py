@@ -1,5 +1,4 @@
-"""The compiled loops over slots: they compare keys where they lie with all rows, choose the best, and copy those
-out."""
+"""The compiled loops over slots and values: compare keys where they lie with all rows, choose the best, copy out."""
 
 from typing import Any
 
@@ -7,10 +6,9 @@ import numpy as np
 from numba import carray, njit
 
 from atlasdb import crc
-from atlasdb.tree.kernels import dot, f32, i8, pointer, u64
+from atlasdb.tree.kernels import STARTS, dot, f32, i8, pointer, u64
 
 IDS, VALUE_IDS, SCALES, CHECKS, KEYS = range(5)
-STARTS = 0
 POSITION_BITS = 40
 """A slot is named by record << POSITION_BITS | its position there."""
 
@@ -36,16 +34,13 @@ def ranges(nodes: Any, shift: Any, at: Any, total: Any) -> Any:
 
 
 @njit(inline="always")
-def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: Any) -> Any:
-    """The logits of one slot with each row, into `out` (R,); the largest."""
+def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: Any) -> None:
+    """The logits of one slot with each row, into `out` (R,)."""
     size = rows.shape[1]
     key = i8(at[record, KEYS] + position * size, size)
     scale = f32(at[record, SCALES], position)
-    largest = np.float32(-np.inf)
     for r in range(len(rows)):
         out[r] = np.float32(dot(key, rows[r])) * scale * scales[r]
-        largest = max(largest, out[r])
-    return largest
 
 
 @njit(nogil=True, cache=True)
@@ -54,8 +49,7 @@ def score_ranges(
 ) -> Any:  # fmt: skip
     """Compare the slots of `wanted` (n, 2) of the tree whose records begin at `base` with rows int8 (R, D).
 
-    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on; the new count. Dead ones are left
-    out.
+    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on, the dead left out; the new count.
     """
     mask = (np.int64(1) << shift) - 1
     for i in range(len(wanted)):
@@ -177,8 +171,7 @@ def gather(slots: Any, at: Any, keys: Any, tables: Any) -> Any:
 def gather_values(ids: Any, records: Any, firsts: Any, counts: Any, at: Any, data: Any, tables: Any) -> Any:
     """Copy values out: int8 into `data` (k, D), scales float32 (k,). Value ids[i] is in record records[i]; a record's
     scales, checks and vectors begin at at[r, 0..2]. Last, the first place where a value is missing or its CRC32C is
-    wrong;
-    -1: none."""
+    wrong; -1: none."""
     count, size = data.shape
     scales = np.zeros(count, np.float32)
     bytes_of = np.empty(12 + size, np.uint8)

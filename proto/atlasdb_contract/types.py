@@ -138,7 +138,8 @@ class Beams:
 
 @dataclass(frozen=True, slots=True)
 class FetchCost:
-    """What one descent cost: vectors compared by level, bytes of postings read, time in the store."""
+    """What one descent cost: ROOTs compared, INTER nodes looked at (by their code or their vector) and opened, entries
+    compared, bytes of their postings, time in the store."""
 
     root_scored: int = 0
     inter_scored: int = 0

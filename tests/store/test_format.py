@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Triple, Vectors
 
@@ -18,15 +19,15 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
     key = fmt.POSTING_KEY.pack(1, 4096)
     node_key = fmt.NODE_KEY.pack(1, fmt.Level.INTER, 9)
     code = np.array([[1 << 40]], np.uint64), np.array([0.75], np.float32)
-    node = fmt.NodeColumns(KEYS.take([0]), *code, np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
+    node = matrices.NodeColumns(KEYS.take([0]), *code, np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
     pairs_key = fmt.INDEX_KEY.pack(1, fmt.IndexKind.LEAF, 0xABCDEF)
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
         "entry": fmt.entry_records(COLUMNS, TEXTS)[0],
-        "values": (fmt.id_key(7), fmt.seal_values(fmt.id_key(7), 7, b"0123456789abcdef" + b"x" * 16, KEYS)),
+        "values": (fmt.id_key(7), matrices.seal_values(fmt.id_key(7), 7, b"0123456789abcdef" + b"x" * 16, KEYS)),
         "pairs": (pairs_key, fmt.seal_pairs(pairs_key, IDS, IDS * np.uint64(5))),
-        "posting": (key, fmt.seal_slots(key, IDS, IDS * np.uint64(2), KEYS)),
-        "node": (node_key, fmt.seal_nodes(node_key, node)),
+        "posting": (key, matrices.seal_slots(key, IDS, IDS * np.uint64(2), KEYS)),
+        "node": (node_key, matrices.seal_nodes(node_key, node)),
         "tombstone": (fmt.id_key(7), fmt.seal(fmt.id_key(7), b"")),
     }
 
@@ -86,9 +87,9 @@ def test_a_postings_matrix_begins_on_a_cache_line(count: int) -> None:
     keys = Vectors(np.arange(3 * count, dtype=np.int8).reshape(count, 3), np.ones(count, np.float32))
     ids = np.arange(count, dtype=np.uint64)
     key = fmt.POSTING_KEY.pack(1, 0)
-    record = fmt.seal_slots(key, ids, ids + np.uint64(1), keys)
+    record = matrices.seal_slots(key, ids, ids + np.uint64(1), keys)
     assert (len(record) - keys.data.size + 16) % 64 == 0
-    got_ids, value_ids, got = fmt.open_slots(3, key, record)
+    got_ids, value_ids, got = matrices.open_slots(3, key, record)
     np.testing.assert_array_equal(got_ids, ids)
     np.testing.assert_array_equal(value_ids, ids + np.uint64(1))
     np.testing.assert_array_equal(got.data, keys.data)

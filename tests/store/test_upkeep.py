@@ -88,6 +88,36 @@ def test_a_drop_and_a_close_stop_the_fold(stores: Stores, database: Database, lo
     assert damage(again) == []
 
 
+def test_what_a_stopped_server_left_is_folded_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, stores: Stores, database: Database, load: Load
+) -> None:
+    with monkeypatch.context() as never:
+        never.setattr(upkeep, "DELTA_SLOTS", 1 << 30)
+        load(facts(300))
+        stores.close()
+    later = stores.open()
+    until(lambda: record(later).delta_entries == 0)
+
+
+def test_upkeep_that_fails_is_tried_again_and_does_not_stand_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
+) -> None:
+    tries: list[float] = []
+
+    def failing(*_: object) -> None:
+        tries.append(time.monotonic())
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(upkeep, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(upkeep, "LARGE_DELTA", 100)
+    with monkeypatch.context() as broken:
+        broken.setattr(upkeep, "fold", failing)
+        load(facts(300))
+        until(lambda: len(tries) == 3)
+    assert tries[2] - tries[0] >= 0.6
+    until(lambda: record(database).delta_entries == 0)
+
+
 def test_a_fold_takes_in_the_trees_that_are_not_much_bigger() -> None:
     def chosen(delta: int, *sizes: int) -> list[int]:
         trees = tuple(TreeRecord(Generation(i + 1), 1, 1, size) for i, size in enumerate(sizes))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from worlds import MAP_BYTES, Stores, damage, facts, vectors
 
-from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.engine.database import Database
 from atlasdb.engine.read import EntryFields
 from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.types import Triple
 
 Load = Callable[..., tuple[int, ...]]
 TABLES = ("entries", "values", "index", "postings", "nodes", "tombstones")
@@ -84,6 +85,25 @@ def test_a_descent_hands_out_no_damaged_slot(broken: Callable[..., Database]) ->
     assert 150 < answered < 200
 
 
+@pytest.mark.parametrize("table", ["postings", "nodes"])
+def test_a_build_makes_sound_trees_of_damaged_ones(broken: Callable[..., Database], table: str) -> None:
+    database = broken(table, flip)
+    assert damage(database) != []
+    database.build("facts")
+    assert damage(database) == []
+    keys, _ = vectors(facts(1))
+    assert len(database.fetch("facts", keys, 4096).ids) == 218
+
+
+def test_a_damaged_value_does_not_stop_inserts(broken: Callable[..., Database]) -> None:
+    database = broken("values", flip)
+    new = [Triple(f"new {i}", "relation", f"tail never seen {i}") for i in range(5)]
+    keys, values = vectors(new)
+    ids = database.insert("facts", new, keys, values).result().ids
+    found = database.get("facts", ids, EntryFields(values=True))
+    assert [entry.value.data.tolist() for entry in found if entry.value] == [row[None].tolist() for row in values.data]
+
+
 def test_a_damaged_value_is_named(broken: Callable[..., Database]) -> None:
     database = broken("values", flip)
     with pytest.raises(DataLoss, match=r"the value \d is missing or fails its checksum"):
@@ -112,9 +132,9 @@ def test_a_missing_record_is_told(broken: Callable[..., Database], table: str, t
 def test_a_slot_that_differs_from_its_entry_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
         key = cursor.key()
-        ids, value_ids, keys = fmt.open_slots(16, key, cursor.value())
+        ids, value_ids, keys = matrices.open_slots(16, key, cursor.value())
         moved = np.roll(value_ids, 1) if len(set(value_ids.tolist())) > 1 else value_ids + np.uint64(1)
-        cursor.put(key, fmt.seal_slots(key, ids, moved, keys))
+        cursor.put(key, matrices.seal_slots(key, ids, moved, keys))
 
     assert any("entries that differ from their slot" in sentence for sentence in damage(broken("postings", change)))
 
@@ -123,7 +143,7 @@ def test_an_unsound_tree_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
         assert cursor.last()
         key = cursor.key()
-        nodes = fmt.open_nodes(16, key, cursor.value())
-        cursor.put(key, fmt.seal_nodes(key, nodes._replace(links=nodes.links + np.int32(60_000))))
+        nodes = matrices.open_nodes(16, key, cursor.value())
+        cursor.put(key, matrices.seal_nodes(key, nodes._replace(links=nodes.links + np.int32(60_000))))
 
     assert damage(broken("nodes", change)) != []

@@ -100,7 +100,7 @@ def test_a_build_reports_and_stops_when_told() -> None:
     keys, owner = some_keys(3000, 500, 4)
     seen: list[Progress] = []
     build.plan(keys, owner, progress=seen.append)
-    assert {report.stage for report in seen} == {"nodes", "graph"}
+    assert {report.stage for report in seen} == {"nodes", "ROOTs", "graph"}
     assert all(0 < report.done <= report.total for report in seen)
     assert all(seen[-1].done == seen[-1].total for seen in (seen[:1], seen))
     stop: Callable[[Progress], None] = _stop
