@@ -66,11 +66,12 @@ def _rows(tables: Any, rows: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _pieces(tables: Any, data: Any, ends: Any) -> Any:
+def _texts(tables: Any, heads: Any, texts: Any, ends: Any) -> Any:
     found = np.empty(len(ends), np.uint32)
     start = 0
     for i in range(len(ends)):
-        found[i] = ~step(tables, np.uint32(0xFFFFFFFF), data[start : ends[i]])
+        head = step(tables, np.uint32(0xFFFFFFFF), heads[i])
+        found[i] = ~step(tables, head, texts[start : ends[i]])
         start = ends[i]
     return found
 
@@ -81,18 +82,33 @@ def of_rows(rows: npt.NDArray[np.uint8]) -> U32s:
     return found
 
 
-def of_pieces(data: bytes, ends: npt.NDArray[np.int64]) -> U32s:
-    """The checksum of each piece of `data`, piece i reaching to ends[i]: uint32 (n,)."""
-    found: U32s = _pieces(TABLES, np.frombuffer(data, np.uint8), ends)
+def of_texts(
+    ids: Ids,
+    value_ids: Ids,
+    flags: npt.NDArray[np.uint8],
+    texts: npt.NDArray[np.uint8],
+    ends: npt.NDArray[np.int64],
+) -> U32s:
+    """The checksum of each stored entry: of its id, value id, flags and texts; `ends` as in matrices.EntryRows."""
+    heads = np.empty(len(ids), np.dtype([("id", "<u8"), ("value", "<u8"), ("flags", "u1")]))
+    heads["id"], heads["value"], heads["flags"] = ids, value_ids, flags
+    found: U32s = _texts(TABLES, heads.view(np.uint8).reshape(len(ids), 17), np.array(texts), ends)
     return found
 
 
-def of_slots(ids: Ids, value_ids: Ids, keys: Vectors) -> U32s:
-    """The checksum of each slot of a posting: of its id, value id, scale and key. It is compared for all that
-    leaves."""
-    layout = np.dtype([("id", "<u8"), ("value", "<u8"), ("scale", "<f4"), ("key", "i1", (keys.dimension,))])
+def of_keys(subjects: Ids, keys: Vectors) -> U32s:
+    """The checksum of each slot: of its subject, scale and key. It is compared for all that leaves."""
+    layout = np.dtype([("subject", "<u8"), ("scale", "<f4"), ("key", "i1", (keys.dimension,))])
+    rows = np.empty(len(subjects), layout)
+    rows["subject"], rows["scale"], rows["key"] = subjects, keys.scales, keys.data
+    return of_rows(rows.view(np.uint8).reshape(len(subjects), layout.itemsize))
+
+
+def of_entries(ids: Ids, value_ids: Ids, checks: U32s) -> U32s:
+    """The seal of each entry in a slot: of its id, its value id and its slot's checksum."""
+    layout = np.dtype([("id", "<u8"), ("value", "<u8"), ("check", "<u4")])
     rows = np.empty(len(ids), layout)
-    rows["id"], rows["value"], rows["scale"], rows["key"] = ids, value_ids, keys.scales, keys.data
+    rows["id"], rows["value"], rows["check"] = ids, value_ids, checks
     return of_rows(rows.view(np.uint8).reshape(len(ids), layout.itemsize))
 
 

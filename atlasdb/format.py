@@ -10,38 +10,36 @@ begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LM
     main        format                                 magic 8s, version u32, features u32
     main        sequence                               next collection id u32
     main        collection/NAME                        msgpack map, see store/registry.py
-    entries     id u64                                 flags u8, pad 3, value id u64, subject u64, scale f32, key i8[D],
+    entries     first id u64                           count u32, text bytes u32, pad u32, value ids u64[n], ends
+                                                       u32[n], checks u32[n], flags u8[n], texts: of each entry
                                                        msgpack [head, relation, tail, source, metadata]
     values      first id u64                           count u32, dimension u32, pad u32, identities 16s[n], scales
-    f32[n],
-                                                       checks u32[n], pad, vectors i8[n][D]
+                                                       f32[n], checks u32[n], pad, vectors i8[n][D]
     index       space u8, 0x01, run u64                count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x02, first hash u64         count u32, hashes u64[n], ids u64[n]     sorted by hash
     index       space u8, 0x03, 0                      msgpack: the sweep in progress, see store/index.py
-    postings    generation u32, first u64              count u32, dimension u32, pad u32, ids u64[n], value ids u64[n],
-                                                       scales f32[n], checks u32[n], pad, keys i8[n][D]
+    postings    generation u32, first u64              count u32, dimension u32, entries u32, ids u64[m], value ids
+                                                       u64[m], subjects u64[n], starts u32[n + 1], scales f32[n],
+                                                       checks u32[n], seals u32[m], pad, keys i8[n][D]
     nodes       generation u32, level u8, first u32    count u32, L u32, W u32, starts u64[n + 1], scales f32[n],
                                                        code scales f32[n], links i32[n][L], pad, codes u64[n][W],
                                                        pad, vectors i8[n][D]
-    tombstones  id u64                                 nothing
+    nodes       generation u32, 0x02, part u32         slots u32[n] of the entries from the tree's first id on
+    tombstones  part u64                               bits u64[128] of the entries from part * 8192 on; 1: deleted
 """
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 from google_crc32c import extend as extend_crc32c
 from google_crc32c import value as crc32c
 
-from atlasdb import crc
 from atlasdb_contract.errors import DataLoss, FailedPrecondition
 from atlasdb_contract.ids import EntryId, ValueId
-from atlasdb_contract.types import Ids, Triple, Vectors
+from atlasdb_contract.types import Ids, Triple
 
 MAGIC: Final = b"ATLASDB\0"
 VERSION: Final = 1
@@ -62,7 +60,6 @@ NODE_KEY = struct.Struct(">IBI")
 """Key of nodes: generation, level, the first node."""
 INDEX_KEY = struct.Struct(">BBQ")
 """Key in the index: space, kind, and a run's number, a leaf's first hash, or 0."""
-_ENTRY_HEAD = struct.Struct("<IB3xQQf")
 
 
 class Flag(IntEnum):
@@ -79,6 +76,10 @@ class Level(IntEnum):
 
     ROOT = 0
     INTER = 1
+
+
+PLACES: Final = 2
+"""In the place of a level: where a tree's entries are."""
 
 
 class IndexKind(IntEnum):
@@ -98,6 +99,13 @@ def seal(key: bytes, body: bytes) -> bytes:
     return checksum.to_bytes(CRC_BYTES, "little") + body
 
 
+def seal_whole(key: bytes, record: bytearray) -> bytearray:
+    """A record whose first bytes are left for its checksum, sealed in place."""
+    checksum: int = extend_crc32c(crc32c(key), np.frombuffer(record, np.uint8, offset=CRC_BYTES))
+    record[:CRC_BYTES] = checksum.to_bytes(CRC_BYTES, "little")
+    return record
+
+
 def check(table: str, key: Buffer, record: Buffer) -> None:
     """DataLoss naming the table and the key where the checksum is wrong."""
     if len(record) < _LARGE:
@@ -106,16 +114,6 @@ def check(table: str, key: Buffer, record: Buffer) -> None:
         checksum = extend_crc32c(crc32c(bytes(key)), np.frombuffer(record, np.uint8, offset=CRC_BYTES))
     if len(record) < CRC_BYTES or int.from_bytes(record[:CRC_BYTES], "little") != checksum:
         raise damaged(table, bytes(key))
-
-
-def check_all(table: str, records: Sequence[tuple[Buffer, Buffer]]) -> None:
-    """`check` of many records, in a fraction of the time."""
-    parts = [part for key, record in records for part in (key, record[CRC_BYTES:])]
-    ends = np.cumsum([len(part) for part in parts])[1::2]
-    told = np.frombuffer(b"".join([bytes(record[:CRC_BYTES]).ljust(CRC_BYTES) for _, record in records]), "<u4")
-    wrong = np.flatnonzero(crc.of_pieces(b"".join(parts), ends) != told)
-    if len(wrong):
-        raise damaged(table, bytes(records[wrong[0]][0]))
 
 
 def damaged(table: str, key: bytes, what: str = "fails its checksum") -> DataLoss:
@@ -172,122 +170,31 @@ def check_format(path: str, record: Buffer | None) -> None:
 
 
 def id_key(number: int) -> bytes:
-    """Key of an entry, a value or a tombstone."""
+    """Key of what is named by one number."""
     return _ID.pack(number)
 
 
-def id_keys(numbers: Ids) -> list[bytes]:
-    """Keys of many."""
-    packed = numbers.astype(">u8").tobytes()
-    return [packed[i : i + 8] for i in range(0, len(packed), 8)]
-
-
-def ids_of(keys: Sequence[Buffer]) -> Ids:
-    """The numbers in `id_key` keys: u64 (n,)."""
-    return np.frombuffer(b"".join(keys), ">u8").astype(np.uint64)
-
-
-# ---- entries and values --------------------------------------------------------------------------------------------
+# ---- entries' texts, pairs of the index ---------------------------------------------------------------------------
 
 
 class StoredEntry(NamedTuple):
-    """An entry's record, copied out."""
+    """An entry's row, copied out."""
 
     id: EntryId
     flags: int
     value_id: ValueId
-    subject: int
-    key: Vectors
     triple: Triple
 
 
-@dataclass(frozen=True, slots=True)
-class EntryColumns:
-    """N entries' records without their texts: `subjects` u64 (N,) says whose entries stand together."""
-
-    ids: Ids
-    flags: npt.NDArray[np.uint8]
-    value_ids: Ids
-    subjects: Ids
-    keys: Vectors
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, positions: Any) -> "EntryColumns":
-        """The entries at `positions` (indices, a mask or a slice)."""
-        ids, value_ids, subjects = (column[positions] for column in (self.ids, self.value_ids, self.subjects))
-        return EntryColumns(ids, self.flags[positions], value_ids, subjects, self.keys.take(positions))
+def entry_text(head: str, relation: str, tail: str, source: str, metadata: dict[str, str]) -> tuple[bytes, int]:
+    """An entry's texts as they are stored, and how long the part is that says which triple it is."""
+    whole: bytes = msgpack.packb((head, relation, tail, source, metadata))
+    return whole, len(whole) - len(msgpack.packb(source)) - len(msgpack.packb(metadata))
 
 
-_ENTRY: Final = [
-    ("crc", "<u4"),
-    ("flags", "u1"),
-    ("pad", "u1", 3),
-    ("value", "<u8"),
-    ("subject", "<u8"),
-    ("scale", "<f4"),
-]
-
-
-def _layout(head: list[Any], dimension: int) -> np.dtype[Any]:
-    """The part of fixed length of an entry's record."""
-    return np.dtype([*head, ("vector", "i1", (dimension,))])
-
-
-def entry_text(head: str, relation: str, tail: str, source: str, metadata: dict[str, str]) -> bytes:
-    """An entry's texts as they are stored."""
-    packed: bytes = msgpack.packb((head, relation, tail, source, metadata))
-    return packed
-
-
-def entry_records(columns: EntryColumns, texts: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """(key, record) of each entry."""
-    fixed = np.zeros(len(columns), _layout(_ENTRY, columns.keys.dimension))
-    fixed["flags"], fixed["value"], fixed["subject"] = columns.flags, columns.value_ids, columns.subjects
-    fixed["scale"], fixed["vector"] = columns.keys.scales, columns.keys.data
-    packed, size = fixed.tobytes(), fixed.dtype.itemsize
-    starts = range(CRC_BYTES, len(packed) + CRC_BYTES, size)
-    return [
-        (key, seal(key, packed[start : start + size - CRC_BYTES] + text))
-        for key, start, text in zip(id_keys(columns.ids), starts, texts, strict=True)
-    ]
-
-
-def open_entry(dimension: int, key: Buffer, record: Buffer) -> StoredEntry:
-    """One entry, checked and copied."""
-    check("entries", key, record)
-    _, flags, value_id, subject, scale = _ENTRY_HEAD.unpack_from(record)
-    triple = Triple(*msgpack.unpackb(record[_ENTRY_HEAD.size + dimension :]))
-    vector = np.frombuffer(record, np.int8, dimension, _ENTRY_HEAD.size).reshape(1, dimension).copy()
-    number = EntryId(_ID.unpack(key)[0])
-    return StoredEntry(number, flags, value_id, subject, Vectors(vector, np.array([scale], np.float32)), triple)
-
-
-def entry_flags(key: Buffer, record: Buffer) -> int:
-    """An entry's flags, checked."""
-    check("entries", key, record)
-    return record[CRC_BYTES]
-
-
-def entry_triple(dimension: int, record: Buffer) -> tuple[str, str, str]:
-    """(head, relation, tail) of a checked record."""
-    head, relation, tail, _, _ = msgpack.unpackb(record[_ENTRY_HEAD.size + dimension :])
-    return head, relation, tail
-
-
-def open_columns(dimension: int, records: Sequence[tuple[Buffer, Buffer]]) -> EntryColumns:
-    """Many entries, checked and copied, their texts left out."""
-    layout = _layout(_ENTRY, dimension)
-    check_all("entries", records)
-    fixed = np.frombuffer(b"".join([record[: layout.itemsize] for _, record in records]), layout)
-    return EntryColumns(
-        ids_of([key for key, _ in records]),
-        fixed["flags"].copy(),
-        fixed["value"].astype(np.uint64),
-        fixed["subject"].astype(np.uint64),
-        Vectors(np.ascontiguousarray(fixed["vector"]), fixed["scale"].astype(np.float32)),
-    )
+def open_text(text: Buffer) -> Triple:
+    """The triple of an entry's texts."""
+    return Triple(*msgpack.unpackb(text))
 
 
 def seal_pairs(key: bytes, hashes: Ids, ids: Ids) -> bytes:

@@ -1,17 +1,20 @@
-"""The records that hold matrices, and are read where they lie: slots of postings, nodes, values.
+"""The records of many rows, which are read where they lie: slots of postings, nodes, values, entries.
 
 Each begins with a checksum, as every record does (`atlasdb.format`, which has the table of all), then the number of its
-rows and what else its length depends on; its columns stand one after the other, the matrix last.
+rows and what else its length depends on; its columns stand one after the other, the widest last.
 """
 
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from atlasdb import crc
-from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal
+from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal, seal_whole
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.types import Floats, Ids, Vectors
 
 _HEADER = struct.Struct("<IIII")
@@ -24,12 +27,15 @@ NODES_SHIFT: Final = 10
 
 
 class SlotOffsets(NamedTuple):
-    """Where the columns of `count` slots begin in their record."""
+    """Where the columns of slots begin in their record."""
 
-    ids: int
-    value_ids: int
+    starts: int
+    subjects: int
     scales: int
     checks: int
+    ids: int
+    value_ids: int
+    seals: int
     keys: int
 
 
@@ -44,10 +50,16 @@ class NodeOffsets(NamedTuple):
     vectors: int
 
 
-def slot_offsets(count: int) -> SlotOffsets:
+def slot_offsets(count: int, entries: int) -> SlotOffsets:
     """Each column's first byte, from the start of the record."""
-    first = _HEADER.size
-    return SlotOffsets(first, first + 8 * count, first + 16 * count, first + 20 * count, _padded(first + 24 * count))
+    ids = _HEADER.size
+    value_ids = ids + 8 * entries
+    subjects = value_ids + 8 * entries
+    starts = subjects + 8 * count
+    scales = starts + 4 * (count + 1)
+    checks = scales + 4 * count
+    seals = checks + 4 * count
+    return SlotOffsets(starts, subjects, scales, checks, ids, value_ids, seals, _padded(seals + 4 * entries))
 
 
 def node_offsets(count: int, links: int, words: int) -> NodeOffsets:
@@ -64,39 +76,62 @@ def _padded(size: int) -> int:
     return -(-(size + 16) // 64) * 64 - 16
 
 
-def seal_slots(key: bytes, ids: Ids, value_ids: Ids, keys: Vectors) -> bytes:
+def seal_slots(key: bytes, slots: Slots) -> bytearray:
     """A record of slots."""
-    count = len(ids)
-    head = _HEADER.pack(0, count, keys.dimension, 0)[CRC_BYTES:]
-    checks = crc.of_slots(ids, value_ids, keys).astype("<u4")
-    columns = (ids.astype("<u8"), value_ids.astype("<u8"), keys.scales.astype("<f4"), checks)
-    pad = bytes(slot_offsets(count).keys - _HEADER.size - 24 * count)
-    return seal(key, b"".join([head, *(c.tobytes() for c in columns), pad, keys.data.tobytes()]))
+    at = slot_offsets(len(slots), slots.entries)
+    checks = crc.of_keys(slots.subjects, slots.keys)
+    seals = crc.of_entries(slots.ids, slots.value_ids, np.repeat(checks, np.diff(slots.starts)))
+    record = bytearray(at.keys + slots.keys.data.nbytes)
+    _HEADER.pack_into(record, 0, 0, len(slots), slots.keys.dimension, slots.entries)
+    columns = (
+        (at.ids, slots.ids.astype("<u8")),
+        (at.value_ids, slots.value_ids.astype("<u8")),
+        (at.subjects, slots.subjects.astype("<u8")),
+        (at.starts, slots.starts.astype("<u4")),
+        (at.scales, slots.keys.scales.astype("<f4")),
+        (at.checks, checks.astype("<u4")),
+        (at.seals, seals.astype("<u4")),
+        (at.keys, slots.keys.data),
+    )
+    return _sealed(key, record, columns)
 
 
-def slot_count(dimension: int, key: bytes, record: Buffer) -> int:
-    """How many slots a record has, from its header. DataLoss where the record is not as long as that takes."""
-    count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if told != dimension or len(record) != slot_offsets(count).keys + count * dimension:
+def _sealed(key: bytes, record: bytearray, columns: Sequence[tuple[int, npt.NDArray[Any]]]) -> bytearray:
+    """A record with its columns filled in."""
+    whole = np.frombuffer(record, np.uint8)
+    for start, column in columns:
+        if column.nbytes:
+            whole[start : start + column.nbytes] = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
+    return seal_whole(key, record)
+
+
+def slot_counts(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
+    """How many slots a record has, and entries, from its header. DataLoss where it is not as long as that takes."""
+    count, told, entries = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
+    if told != dimension or len(record) != slot_offsets(count, entries).keys + count * dimension:
         raise damaged("postings", key, "is cut short")
-    return int(count)
+    return int(count), int(entries)
 
 
 def last_slot_id(dimension: int, key: bytes, record: Buffer) -> int:
-    """The id of a record's last slot; unchecked."""
-    count = slot_count(dimension, key, record)
-    return int(np.frombuffer(record, "<u8", 1, slot_offsets(count).ids + 8 * (count - 1))[0])
+    """The id of a record's last entry; unchecked."""
+    count, entries = slot_counts(dimension, key, record)
+    return int(np.frombuffer(record, "<u8", 1, slot_offsets(count, entries).ids + 8 * (entries - 1))[0])
 
 
-def open_slots(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Ids, Vectors]:
-    """Ids, value ids and keys, as views of the record; checked."""
+def open_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
+    """The slots of a record, as views of it; checked."""
     check("postings", key, record)
-    count = slot_count(dimension, key, record)
-    at = slot_offsets(count)
+    count, entries = slot_counts(dimension, key, record)
+    at = slot_offsets(count, entries)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
     scales = np.frombuffer(record, "<f4", count, at.scales)
-    ids, value_ids = (np.frombuffer(record, "<u8", count, start) for start in (at.ids, at.value_ids))
-    return ids, value_ids, Vectors(matrix, scales)
+    starts = np.frombuffer(record, "<u4", count + 1, at.starts)
+    if entries < count or starts[0] != 0 or starts[-1] != entries or (starts[1:] <= starts[:-1]).any():
+        raise damaged("postings", key, "has slots without entries")
+    ids, value_ids = (np.frombuffer(record, "<u8", entries, start) for start in (at.ids, at.value_ids))
+    subjects = np.frombuffer(record, "<u8", count, at.subjects)
+    return Slots(subjects, Vectors(matrix, scales), starts, ids, value_ids)
 
 
 class ValueOffsets(NamedTuple):
@@ -114,15 +149,20 @@ def value_offsets(count: int) -> ValueOffsets:
     return ValueOffsets(_HEADER.size, scales, scales + 4 * count, _padded(scales + 8 * count))
 
 
-def seal_values(key: bytes, first: int, identities: bytes, vectors: Vectors) -> bytes:
-    """A record of values with the ids from `first` on; `identities` end to end."""
+def seal_values(key: bytes, first: int, identities: Ids, vectors: Vectors) -> bytearray:
+    """A record of values with the ids from `first` on; `identities` u64 (n, 2)."""
     count = len(vectors)
-    head = _HEADER.pack(0, count, vectors.dimension, 0)[CRC_BYTES:]
-    ids = np.arange(first, first + count, dtype=np.uint64)
-    columns = (vectors.scales.astype("<f4").tobytes(), crc.of_values(ids, vectors).astype("<u4").tobytes())
     at = value_offsets(count)
-    pad = bytes(at.vectors - at.checks - 4 * count)
-    return seal(key, b"".join([head, identities, *columns, pad, vectors.data.tobytes()]))
+    ids = np.arange(first, first + count, dtype=np.uint64)
+    record = bytearray(at.vectors + vectors.data.nbytes)
+    _HEADER.pack_into(record, 0, 0, count, vectors.dimension, 0)
+    columns = (
+        (at.identities, identities.astype("<u8")),
+        (at.scales, vectors.scales.astype("<f4")),
+        (at.checks, crc.of_values(ids, vectors).astype("<u4")),
+        (at.vectors, vectors.data),
+    )
+    return _sealed(key, record, columns)
 
 
 def value_count(dimension: int, key: bytes, record: Buffer) -> int:
@@ -133,21 +173,118 @@ def value_count(dimension: int, key: bytes, record: Buffer) -> int:
     return int(count)
 
 
-def value_identity(record: Buffer, position: int) -> bytes:
-    """The 16-byte identity of a value in its record; nothing where it ends before. Unchecked."""
-    count = _HEADER.unpack_from(record)[1] if len(record) >= _HEADER.size else 0
-    start = _HEADER.size + IDENTITY_BYTES * position
-    return bytes(record[start : start + IDENTITY_BYTES]) if position < count else b""
-
-
-def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[bytes, Vectors]:
-    """Identities end to end, and vectors as views of the record; checked."""
+def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
+    """Identities u64 (n, 2) and vectors, as views of the record; checked."""
     check("values", key, record)
     count = value_count(dimension, key, record)
     at = value_offsets(count)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)
-    vectors = Vectors(matrix, np.frombuffer(record, "<f4", count, at.scales))
-    return bytes(record[at.identities : at.scales]), vectors
+    identities = np.frombuffer(record, "<u8", 2 * count, at.identities).reshape(count, 2)
+    return identities, Vectors(matrix, np.frombuffer(record, "<f4", count, at.scales))
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRows:
+    """N entries as they are stored but for their keys: `flags` u8 (N,), `value_ids` u64 (N,), `texts` uint8, where
+    entry i ends at ends[i], int64 (N,), and begins where the one before ends."""
+
+    flags: npt.NDArray[np.uint8]
+    value_ids: Ids
+    texts: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.flags)
+
+    def part(self, start: int, stop: int) -> "EntryRows":
+        """The rows from `start` to `stop`, `stop` above `start`: views."""
+        first = int(self.ends[start - 1]) if start else 0
+        ends = self.ends[start:stop] - first
+        texts = self.texts[first : int(self.ends[stop - 1])]
+        return EntryRows(self.flags[start:stop], self.value_ids[start:stop], texts, ends)
+
+    @staticmethod
+    def joined(parts: "Sequence[EntryRows]") -> "EntryRows":
+        """At least one, end to end."""
+        if len(parts) == 1:
+            return parts[0]
+        before = np.cumsum([0, *(len(part.texts) for part in parts)])
+        return EntryRows(
+            np.concatenate([part.flags for part in parts]),
+            np.concatenate([part.value_ids for part in parts]),
+            np.concatenate([part.texts for part in parts]),
+            np.concatenate([part.ends + start for part, start in zip(parts, before.tolist(), strict=False)]),
+        )
+
+
+class EntryOffsets(NamedTuple):
+    """Where the columns of `count` entries begin in their record."""
+
+    value_ids: int
+    ends: int
+    checks: int
+    flags: int
+    texts: int
+
+
+def entry_offsets(count: int) -> EntryOffsets:
+    """Each column's first byte, from the start of the record."""
+    first = _HEADER.size
+    return EntryOffsets(first, first + 8 * count, first + 12 * count, first + 16 * count, first + 17 * count)
+
+
+def seal_entries(key: bytes, first: int, rows: EntryRows) -> bytearray:
+    """A record of the entries with the ids from `first` on."""
+    count = len(rows)
+    at = entry_offsets(count)
+    ids = np.arange(first, first + count, dtype=np.uint64)
+    checks = crc.of_texts(ids, rows.value_ids, rows.flags, rows.texts, rows.ends)
+    record = bytearray(at.texts + len(rows.texts))
+    _HEADER.pack_into(record, 0, 0, count, len(rows.texts), 0)
+    columns = (
+        (at.value_ids, rows.value_ids.astype("<u8")),
+        (at.ends, rows.ends.astype("<u4")),
+        (at.checks, checks.astype("<u4")),
+        (at.flags, rows.flags),
+        (at.texts, rows.texts),
+    )
+    return _sealed(key, record, columns)
+
+
+def entry_count(key: bytes, record: Buffer) -> int:
+    """How many entries a record has, from its header. DataLoss where the record is not as long as that takes."""
+    count, texts = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
+    if not count or len(record) != entry_offsets(count).texts + texts:
+        raise damaged("entries", key, "is cut short")
+    return int(count)
+
+
+def open_entries(key: bytes, record: Buffer) -> EntryRows:
+    """The entries of a record, as views of it; checked."""
+    check("entries", key, record)
+    count = entry_count(key, record)
+    at = entry_offsets(count)
+    return EntryRows(
+        np.frombuffer(record, np.uint8, count, at.flags),
+        np.frombuffer(record, "<u8", count, at.value_ids),
+        np.frombuffer(record, np.uint8, -1, at.texts),
+        np.frombuffer(record, "<u4", count, at.ends).astype(np.int64),
+    )
+
+
+PLACES_SHIFT: Final = 16
+"""A record of places is of 1 << this many entries."""
+
+
+def seal_places(key: bytes, slots: npt.NDArray[np.uint32]) -> bytes:
+    """Where entries of one tree are: their slots u32 (n,); the largest number: nowhere."""
+    return seal(key, slots.astype("<u4").tobytes())
+
+
+def open_places(key: bytes, record: Buffer) -> npt.NDArray[np.uint32]:
+    """A view of the record; checked."""
+    check("nodes", key, record)
+    return np.frombuffer(record, "<u4", -1, CRC_BYTES)
 
 
 class NodeColumns(NamedTuple):
@@ -161,11 +298,11 @@ class NodeColumns(NamedTuple):
     links: npt.NDArray[np.int32]
 
 
-def seal_nodes(key: bytes, nodes: NodeColumns) -> bytes:
+def seal_nodes(key: bytes, nodes: NodeColumns) -> bytearray:
     """One record of nodes."""
     (count, links), words = nodes.links.shape, nodes.codes.shape[1]
     at = node_offsets(count, links, words)
-    record = bytearray(at.vectors)
+    record = bytearray(at.vectors + nodes.vectors.data.nbytes)
     _HEADER.pack_into(record, 0, 0, count, links, words)
     columns = (
         (at.starts, nodes.starts.astype("<u8")),
@@ -173,10 +310,9 @@ def seal_nodes(key: bytes, nodes: NodeColumns) -> bytes:
         (at.code_scales, nodes.code_scales.astype("<f4")),
         (at.links, nodes.links.astype("<i4")),
         (at.codes, nodes.codes.astype("<u8")),
+        (at.vectors, nodes.vectors.data),
     )
-    for start, column in columns:
-        record[start : start + column.nbytes] = column.tobytes()
-    return seal(key, bytes(record[CRC_BYTES:]) + nodes.vectors.data.tobytes())
+    return _sealed(key, record, columns)
 
 
 def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 `build` makes one tree of a whole collection. `fold` makes one of the delta and of the trees that are not much bigger,
 so that a collection has few trees, each a few times bigger than the next, and every entry is folded a few times.
 
-    read      the entries of the trees to be replaced and of the delta, in short views, into memory: (D + 28) bytes each
+    read      the slots of the trees to be replaced and of the delta, in short views, into memory: (D + 40) bytes each
     plan      pure mathematics, atlasdb/tree/build.py
     write     the new tree's nodes and slots, in bounded transactions
     flip      one transaction: the new tree is read in place of the old ones and of the delta up to the last entry read
@@ -16,27 +16,30 @@ written is cleared at once, or when the store is next opened.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from atlasdb import matrices
 from atlasdb.engine.engine import Engine
-from atlasdb.format import EntryColumns, Level
+from atlasdb.format import Level
 from atlasdb.store import nodes, postings, tombstones
 from atlasdb.store.changes import Changes
 from atlasdb.store.nodes import RECORD_NODES
 from atlasdb.store.postings import RECORD_SLOTS
 from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.store.view import View
 from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.build import plan
 from atlasdb.tree.image import TreePlan
-from atlasdb.tree.rank import Slots
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import AtlasError, Cancelled, FailedPrecondition
 from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Ids, Progress, Vectors
+from atlasdb_contract.types import Progress, Vectors
 
-READ_ENTRIES = 8192
-"""Entries that one view copies."""
+READ_RECORDS = 4
+"""Records of the delta that one view copies."""
 WRITE_RECORDS = 8
 """Records of a tree that one transaction writes."""
 GROWTH = 4
@@ -127,63 +130,90 @@ def _make(
 
 def _write(task: _Build, seed: int) -> None:
     """Read, plan, write, flip."""
-    record = task.record
-    held, folded = _all_given(record) if len(task.replaced) == len(record.trees) else _held(task)
-    columns = _read(task, held)
-    planned = plan(columns.keys, columns.subjects, seed, task.report)
+    given, folded, gone = _read(task)
+    planned = plan(given, seed, task.report)
     tree = None
-    if len(columns):
+    if len(given):
         for level in Level:
             _write_nodes(task, planned, level)
-        _write_slots(task, planned, columns)
-        tree = TreeRecord(task.generation, len(planned.roots), len(planned.nodes), len(columns))
+        _write_slots(task, planned, given)
+        first, last = int(planned.ids.min()), int(planned.ids.max())
+        _write_places(task, planned, first, last)
+        counts = len(planned.roots), len(planned.nodes), len(planned.order), len(planned.ids)
+        tree = TreeRecord(task.generation, *counts, first, last)
     task.report(Progress("flip", 0, 1))
-
-    def flip(write: WriteTxn, changes: Changes) -> None:
-        dead = tombstones.read(write.txn, changes.tables)
-        gone = dead[np.isin(dead, held) & ~np.isin(dead, columns.ids)]
-        changes.flip(tree, task.replaced, folded, gone)
-
-    task.submit(flip, 0)
+    task.submit(lambda _, changes: changes.flip(tree, task.replaced, folded, gone), 0)
 
 
-def _all_given(record: CollectionRecord) -> tuple[Ids, int]:
-    """The ids of all entries there were, and the last one: what is damaged in trees or delta is not asked for them."""
-    return np.arange(1, record.next_entry, dtype=np.uint64), record.next_entry - 1
+def _read(task: _Build) -> tuple[Slots, int, int]:
+    """The slots to be replaced with the entries that are there, the delta's last entry, and how many entries are not.
 
-
-def _held(task: _Build) -> tuple[Ids, int]:
-    """The ids of all slots that are replaced, sorted; the last entry of the delta."""
+    DataLoss where a record of slots is damaged.
+    """
     record = task.record
-    parts: list[Ids] = []
-    with task.engine.store.view(record.name) as view:
-        for generation in sorted(task.replaced):
-            for key, lent in postings.of_tree(view.txn, view.tables, Generation(generation)):
-                parts.append(matrices.open_slots(record.dimension, key, lent)[0].copy())
-        folded = int(record.folded)
-        for key, lent in postings.of_delta(view.txn, view.tables, folded):
-            ids = matrices.open_slots(record.dimension, key, lent)[0]
-            parts.append(ids.copy())
-            folded = int(ids[-1])
-    return (np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)), folded
-
-
-def _read(task: _Build, held: Ids) -> EntryColumns:
-    """Those of these entries that are there."""
-    record, room, count = task.record, min(len(held), task.record.entries), 0
-    ids, value_ids, subjects = (np.zeros(room, np.uint64) for _ in range(3))
-    keys = Vectors(np.zeros((room, record.dimension), np.int8), np.zeros(room, np.float32))
-    for start in range(0, len(held), READ_ENTRIES):
+    chosen = [tree for tree in record.trees if tree.generation in task.replaced]
+    room = sum(tree.slots for tree in chosen) + record.delta_entries
+    total = sum(tree.entries for tree in chosen) + record.delta_entries
+    gathered = _Gathered(room, total, record.dimension)
+    for tree in chosen:
+        for first in range(0, tree.slots, RECORD_SLOTS):
+            with task.engine.store.view(record.name) as view:
+                gathered.add(postings.read_tree(view.txn, view.tables, tree.generation, first, record.dimension), view)
+            task.report(Progress("read", gathered.seen, total))
+    folded = int(record.folded)
+    last = int(record.next_entry) - 1
+    while folded < last:
         with task.engine.store.view(record.name) as view:
-            part = view.columns(held[start : start + READ_ENTRIES])
-        here = slice(count, count + len(part))
-        ids[here], value_ids[here], subjects[here] = part.ids, part.value_ids, part.subjects
-        keys.data[here], keys.scales[here] = part.keys.data, part.keys.scales
-        count += len(part)
-        task.report(Progress("read", count, room))
-    there = slice(0, count)
-    keys = Vectors(keys.data[there], keys.scales[there])
-    return EntryColumns(ids[there], np.zeros(count, np.uint8), value_ids[there], subjects[there], keys)
+            for slots in islice(view.delta_after(folded), READ_RECORDS):
+                gathered.add(slots, view)
+                folded = int(slots.ids[-1])
+        task.report(Progress("read", min(gathered.seen, total), total))
+    return gathered.slots(), folded, gathered.gone
+
+
+class _Gathered:
+    """Slots that come in parts, in memory taken once; those whose entries are all deleted are left out."""
+
+    def __init__(self, slots: int, entries: int, dimension: int) -> None:
+        self._keys = Vectors(np.empty((slots, dimension), np.int8), np.empty(slots, np.float32))
+        self._subjects = np.empty(slots, np.uint64)
+        self._starts = np.zeros(slots + 1, np.int64)
+        self._ids, self._value_ids = (np.empty(entries, np.uint64) for _ in range(2))
+        self._count = self._entries = 0
+        self.seen = 0
+        self.gone = 0
+
+    def add(self, slots: Slots, view: View) -> None:
+        """Some more, less the entries that are deleted by now."""
+        self.seen += slots.entries
+        dead = tombstones.among(view.tombstones(), slots.ids)
+        if dead.any():
+            slots = _without(slots, dead)
+            self.gone += int(dead.sum())
+        here = slice(self._count, self._count + len(slots))
+        entries = slice(self._entries, self._entries + slots.entries)
+        self._keys.data[here], self._keys.scales[here] = slots.keys.data, slots.keys.scales
+        self._subjects[here] = slots.subjects
+        self._ids[entries], self._value_ids[entries] = slots.ids, slots.value_ids
+        self._starts[here.start + 1 : here.stop + 1] = slots.starts[1:] + np.int64(self._entries)
+        self._count, self._entries = here.stop, entries.stop
+
+    def slots(self) -> Slots:
+        """All."""
+        here, entries = slice(0, self._count), slice(0, self._entries)
+        keys = Vectors(self._keys.data[here], self._keys.scales[here])
+        starts = self._starts[: self._count + 1]
+        return Slots(self._subjects[here], keys, starts, self._ids[entries], self._value_ids[entries])
+
+
+def _without(slots: Slots, dead: npt.NDArray[np.bool_]) -> Slots:
+    """Less the entries that are `dead` (m,), and the slots that have no other."""
+    owner = np.repeat(np.arange(len(slots)), np.diff(slots.starts))[~dead]
+    left = np.bincount(owner, minlength=len(slots))
+    kept = left > 0
+    starts = np.concatenate([[0], np.cumsum(left[kept])])
+    ids, value_ids = slots.ids[~dead], slots.value_ids[~dead]
+    return Slots(slots.subjects[kept], slots.keys.take(kept), starts, ids, value_ids)
 
 
 def _write_nodes(task: _Build, planned: TreePlan, level: Level) -> None:
@@ -200,18 +230,40 @@ def _write_nodes(task: _Build, planned: TreePlan, level: Level) -> None:
         task.report(Progress(f"write {level.name} nodes", min(firsts.stop, total), total))
 
 
-def _write_slots(task: _Build, planned: TreePlan, columns: EntryColumns) -> None:
-    total = len(columns)
+def _write_slots(task: _Build, planned: TreePlan, given: Slots) -> None:
+    total = len(planned.order)
     for firsts in _batches(total, RECORD_SLOTS):
-        positions = planned.order[firsts.start : firsts.start + len(firsts) * RECORD_SLOTS]
-        slots = Slots(columns.ids[positions], columns.value_ids[positions], columns.keys.take(positions))
 
-        def job(write: WriteTxn, changes: Changes, first: int = firsts.start, slots: Slots = slots) -> None:
+        def job(write: WriteTxn, changes: Changes, firsts: range = firsts) -> None:
             write.grows = True
-            postings.write_tree(write.txn, changes.tables, task.generation, first, slots)
+            for first in firsts:
+                slots = planned.slots(given, first, min(first + RECORD_SLOTS, total))
+                postings.write_tree(write.txn, changes.tables, task.generation, first, slots)
 
-        task.submit(job, len(slots) * task.record.dimension)
+        task.submit(job, len(firsts) * RECORD_SLOTS * task.record.dimension)
         task.report(Progress("write postings", min(firsts.stop, total), total))
+
+
+def _write_places(task: _Build, planned: TreePlan, first: int, last: int) -> None:
+    """Which slot each entry is in, by its id; parts without an entry are left out."""
+    slots = np.repeat(np.arange(len(planned.order), dtype=np.uint32), np.diff(planned.entry_starts))
+    order = np.argsort(planned.ids, kind="stable")
+    offsets, slots = planned.ids[order] - np.uint64(first), slots[order]
+    parts = range((last - first >> matrices.PLACES_SHIFT) + 1)
+    for start in parts[::WRITE_RECORDS]:
+        some = parts[start : start + WRITE_RECORDS]
+
+        def job(write: WriteTxn, changes: Changes, some: range = some) -> None:
+            write.grows = True
+            for part in some:
+                low, high = np.searchsorted(offsets, np.array([part, part + 1], np.uint64) << matrices.PLACES_SHIFT)
+                if low < high:
+                    places = np.full(nodes.PLACES, nodes.NOWHERE, np.uint32)
+                    places[offsets[low:high] - np.uint64(part << matrices.PLACES_SHIFT)] = slots[low:high]
+                    nodes.write_places(write.txn, changes.tables, task.generation, part, places)
+
+        task.submit(job, len(some) * 4 * nodes.PLACES)
+        task.report(Progress("write places", some[-1] + 1, len(parts)))
 
 
 def _batches(total: int, step: int) -> Iterator[range]:

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
+import numpy as np
+
 from atlasdb.engine.draft import TripleLike
 from atlasdb.engine.engine import Engine
-from atlasdb.store.identity import TripleKey, triple_key
+from atlasdb.format import entry_text
+from atlasdb.store.identity import Facts
 from atlasdb.store.writer import WriteTxn
-from atlasdb_contract.ids import EntryId
+from atlasdb_contract.types import Ids
+
+Triple = tuple[str, str, str]
 
 TOGETHER = 512
 """Ids and triples that one transaction deletes: few enough for the room that a full store keeps for deletes."""
@@ -16,8 +21,8 @@ TOGETHER = 512
 
 def delete(engine: Engine, name: str, ids: Sequence[int], triples: Sequence[TripleLike]) -> "Future[tuple[int, int]]":
     """See Database.delete."""
-    keys = [triple_key(triple.head, triple.relation, triple.tail) for triple in triples]
-    wanted: list[int | TripleKey] = [*dict.fromkeys(ids), *keys]
+    keys = [(triple.head, triple.relation, triple.tail) for triple in triples]
+    wanted: list[int | Triple] = [*dict.fromkeys(ids), *keys]
     parts = [wanted[start : start + TOGETHER] for start in range(0, len(wanted), TOGETHER)] or [[]]
     return _Parts(engine, name, parts).total
 
@@ -25,7 +30,7 @@ def delete(engine: Engine, name: str, ids: Sequence[int], triples: Sequence[Trip
 class _Parts:
     """A delete in parts, each in a transaction of its own, one after the other; `total` is done with the last."""
 
-    def __init__(self, engine: Engine, name: str, parts: list[list[int | TripleKey]]) -> None:
+    def __init__(self, engine: Engine, name: str, parts: list[list[int | Triple]]) -> None:
         self._engine = engine
         self._name = name
         self._parts = parts
@@ -54,17 +59,18 @@ class _Parts:
             self.total.set_result((self._deleted, self._missing))
 
 
-def _job(engine: Engine, name: str, wanted: list[int | TripleKey], write: WriteTxn) -> tuple[int, int]:
+def _job(engine: Engine, name: str, wanted: list[int | Triple], write: WriteTxn) -> tuple[int, int]:
     """Delete ids and triples: entries deleted, wanted ones that were not there."""
     changes = write.changes(name)
-    found = changes.triples([key for key in wanted if isinstance(key, TripleKey)])
-    ids = {number for number in wanted if isinstance(number, int)}
-    possible = [number for number in (*ids, *found) if 0 < number < 1 << 64]
-    there = changes.partners(list(dict.fromkeys(possible)))
-    doomed = sorted({number for group in there.values() for number in group})
-    if doomed:
+    texts = [entry_text(*one, "", {}) for one in wanted if isinstance(one, tuple)]
+    found = changes.triples(Facts.packed(texts, changes.record.salt))
+    ids = np.array([one for one in wanted if isinstance(one, int) and 0 < one < 1 << 64], np.uint64)
+    there, partners = changes.partners(np.unique(np.concatenate([ids, found])))
+    doomed: Ids = np.unique(np.concatenate([there, partners]))
+    if len(doomed):
         before = changes.record
         changes.delete_entries(doomed)
         after = changes.record
         write.committed.append(lambda: engine.store.cache.add_tombstones(before, after, doomed))
-    return len(doomed), len(ids - there.keys()) + found.count(EntryId(0))
+    absent = sum(isinstance(one, int) for one in wanted) - int(np.isin(ids, there).sum())
+    return len(doomed), absent + int((found == 0).sum())

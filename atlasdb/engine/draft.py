@@ -1,19 +1,26 @@
 """A Draft: an insert worked out as far as it can be before the writer's turn. No I/O.
 
 triples ─▶ facts (each distinct triple once) ─▶ entries (a fact's forward one, perhaps an inverse one)
-                                                  key, value: a Source, where the vector comes from
+                                                  key, value: a row of what was given, or a text to encode
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from atlasdb.engine.packing import packed
 from atlasdb.format import Flag, entry_text
 from atlasdb.ingest.phrases import Phrasing
-from atlasdb.store.identity import TripleKey, subject_hash, triple_key
+from atlasdb.siphash import of_spans
+from atlasdb.store.identity import Facts, subject_hashes, text_identities
 from atlasdb.store.registry import CollectionRecord
 from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import NO_ENCODER, Refusal, Triple, Vectors
+from atlasdb_contract.types import NO_ENCODER, Ids, Refusal, Triple, TripleColumns, Vectors
+
+Positions = npt.NDArray[np.int64]
 
 
 class TripleLike(Protocol):
@@ -40,30 +47,35 @@ class TripleLike(Protocol):
         """As given."""
 
 
-Source = int | str
-"""Row of the given vectors, or a text to encode."""
+Triples = Sequence[TripleLike] | TripleColumns
 
 
-class EntryDraft(NamedTuple):
-    """One entry to be written if its fact is new."""
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is to be encoded for each of E entries; "": its vector was given. `values` u64 (E, 2): the identities of the
+    value texts."""
 
-    fact: int
-    flags: int
-    subject: int
-    key: Source
-    value: Source
+    keys: Sequence[str]
+    values: Sequence[str]
+    identities: Ids
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """`facts[fact_at[i]]` is triple i; -1 for a refused one."""
+    """F facts and their E entries, to be written if the fact is new.
 
-    facts: list[TripleKey] = field(default_factory=list)
-    stored: list[bytes] = field(default_factory=list)
-    """Each fact's texts as they are stored."""
-    fact_at: list[int] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    entries: list[EntryDraft] = field(default_factory=list)
+    `fact_at[i]` is the fact of triple i, int64 (N,); -1: refused. `fact` int64 (E,), `flags` u8 (E,), `subjects` u64
+    (E,); `rows` int64 (E,): where the entry's vectors are among those given, -1: they are in `texts`.
+    """
+
+    facts: Facts
+    fact_at: Positions
+    refused: tuple[Refusal, ...]
+    fact: Positions
+    flags: npt.NDArray[np.uint8]
+    subjects: Ids
+    rows: Positions
+    texts: Texts | None
 
 
 def check_vectors(record: CollectionRecord, count: int, keys: Vectors | None, values: Vectors | None) -> None:
@@ -82,48 +94,131 @@ def check_vectors(record: CollectionRecord, count: int, keys: Vectors | None, va
             raise InvalidArgument(f"{count} triples came with {len(vectors)} {what} vectors; send one for each")
 
 
-def draft(record: CollectionRecord, triples: Sequence[TripleLike], given: bool) -> Draft:
+def draft(record: CollectionRecord, triples: Triples, given: bool) -> Draft:
     """Facts and entries of triples. `given`: their vectors came along."""
-    made = Draft()
-    phrasing = Phrasing(record.config.phrases, record.config.inverse)
-    silent = record.config.encoder == NO_ENCODER and not given
-    known: dict[tuple[str, str, str], int] = {}
-    for position, triple in enumerate(triples):
-        identity = (triple.head, triple.relation, triple.tail)
-        fact = known.get(identity)
-        if fact is None:
-            try:
-                if silent:
-                    raise InvalidArgument(f"the collection {record.name!r} has no encoder: send key and value vectors")
-                fact = _add(made, phrasing, identity, triple, position if given else None)
-                known[identity] = fact
-            except (InvalidArgument, UnicodeEncodeError) as error:
-                made.refused.append(Refusal(position, str(error)))
-                fact = -1
-        made.fact_at.append(fact)
-    return made
+    if isinstance(triples, TripleColumns):
+        if given and record.config.inverse == "none":
+            return _of_columns(record, triples)
+        triples = [Triple(*parts) if all(parts) else _Hollow(*parts) for parts in triples.triples()]
+    return _Drafting(record, given).run(triples)
 
 
-def _add(made: Draft, phrasing: Phrasing, identity: tuple[str, str, str], triple: TripleLike, row: int | None) -> int:
-    """A new fact and its entries; `row`: where its given vectors are. Its number."""
-    head, relation, tail = identity
-    if not (head.strip() and relation.strip() and tail.strip()):
-        Triple(head, relation, tail)
-    fact = len(made.facts)
-    key = triple_key(head, relation, tail)
-    pointing_back = phrasing.has_inverse(relation)
-    flags = int(Flag.HAS_INVERSE) if pointing_back else 0
-    if row is None:
-        forward = EntryDraft(
-            fact, flags, subject_hash(head), phrasing.key_text(head, relation), phrasing.value_text(tail)
+@dataclass(frozen=True, slots=True)
+class _Hollow:
+    """Parts of which one is empty: refused later, with its position."""
+
+    head: str
+    relation: str
+    tail: str
+    source: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def _of_columns(record: CollectionRecord, columns: TripleColumns) -> Draft:
+    """Forward entries alone, whose vectors were given: nothing is done triple by triple."""
+    text = np.frombuffer(columns.text or b"\0", np.uint8)
+    texts, ends, stops, blank = packed(text, columns.lengths)
+    starts = np.concatenate([[0], ends[:-1]])
+    facts = Facts.of(texts, starts, stops, ends, record.salt)
+    first, fact_at = _distinct(facts, blank)
+    heads = np.concatenate([[0], np.cumsum(columns.lengths.sum(axis=1, dtype=np.int64))])[:-1][first]
+    subjects = of_spans(text, heads, heads + columns.lengths[first, 0], record.salt)[:, 0].copy()
+    refused = tuple(Refusal(i, "head, relation and tail must not be empty") for i in np.flatnonzero(blank).tolist())
+    count = len(first)
+    return Draft(
+        facts.take(first), fact_at, refused, np.arange(count), np.zeros(count, np.uint8), subjects, first, None
+    )
+
+
+def _distinct(facts: Facts, blank: npt.NDArray[np.bool_]) -> tuple[Positions, Positions]:
+    """The positions of distinct facts, rising, and which of those each fact is; -1 for a blank one."""
+    order = np.argsort(facts.hashes, kind="stable")
+    hashes = facts.hashes[order]
+    leader = np.arange(len(facts))
+    for at in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+        one, other = int(leader[order[at]]), int(order[at + 1])
+        if _text(facts, one) == _text(facts, other):
+            leader[other] = one
+    own = (leader == np.arange(len(facts))) & ~blank
+    number = np.cumsum(own) - 1
+    return np.flatnonzero(own), np.where(blank, -1, number[leader])
+
+
+def _text(facts: Facts, position: int) -> bytes:
+    return facts.texts[facts.starts[position] : facts.stops[position]].tobytes()
+
+
+class _Drafting:
+    """A draft of triples one by one."""
+
+    def __init__(self, record: CollectionRecord, given: bool) -> None:
+        self._record = record
+        self._given = given
+        self._silent = record.config.encoder == NO_ENCODER and not given
+        self._phrasing = Phrasing(record.config.phrases, record.config.inverse)
+        self._stored: list[tuple[bytes, int]] = []
+        self._fact: list[int] = []
+        self._flags: list[int] = []
+        self._subjects: list[str] = []
+        self._rows: list[int] = []
+        self._keys: list[str] = []
+        self._values: list[str] = []
+
+    def run(self, triples: Sequence[TripleLike]) -> Draft:
+        known: dict[tuple[str, str, str], int] = {}
+        fact_at, refused = np.full(len(triples), -1, np.int64), []
+        for position, triple in enumerate(triples):
+            identity = (triple.head, triple.relation, triple.tail)
+            fact = known.get(identity)
+            if fact is None:
+                try:
+                    fact = self._add(identity, triple, position)
+                    known[identity] = fact
+                except (InvalidArgument, UnicodeEncodeError) as error:
+                    refused.append(Refusal(position, str(error)))
+                    continue
+            fact_at[position] = fact
+        salt = self._record.salt
+        texts = None
+        if any(self._keys):
+            texts = Texts(self._keys, self._values, text_identities(self._values, salt))
+        return Draft(
+            Facts.packed(self._stored, salt),
+            fact_at,
+            tuple(refused),
+            np.array(self._fact, np.int64),
+            np.array(self._flags, np.uint8),
+            subject_hashes(self._subjects, salt),
+            np.array(self._rows, np.int64),
+            texts,
         )
-    else:
-        forward = EntryDraft(fact, flags, subject_hash(head), row, row)
-    entries = [forward]
-    if pointing_back:
-        texts = phrasing.inverse_key_text(tail, relation), phrasing.value_text(head)
-        entries.append(EntryDraft(fact, Flag.INVERSE, subject_hash(tail), *texts))
-    made.stored.append(entry_text(head, relation, tail, triple.source, dict(triple.metadata)))
-    made.facts.append(key)
-    made.entries += entries
-    return fact
+
+    def _add(self, identity: tuple[str, str, str], triple: TripleLike, position: int) -> int:
+        """A new fact and its entries; its number."""
+        if self._silent:
+            raise InvalidArgument(f"the collection {self._record.name!r} has no encoder: send key and value vectors")
+        head, relation, tail = identity
+        if not (head.strip() and relation.strip() and tail.strip()):
+            Triple(head, relation, tail)
+        stored = entry_text(head, relation, tail, triple.source, dict(triple.metadata))
+        pointing_back = self._phrasing.has_inverse(relation)
+        made: list[tuple[int, str, int, str, str]] = []
+        flags = int(Flag.HAS_INVERSE) if pointing_back else 0
+        if self._given:
+            made.append((flags, head, position, "", ""))
+        else:
+            texts = self._phrasing.key_text(head, relation), self._phrasing.value_text(tail)
+            made.append((flags, head, -1, *texts))
+        if pointing_back:
+            back = self._phrasing.inverse_key_text(tail, relation), self._phrasing.value_text(head)
+            made.append((int(Flag.INVERSE), tail, -1, *back))
+        fact = len(self._stored)
+        self._stored.append(stored)
+        for kind, subject, row, key, value in made:
+            self._fact.append(fact)
+            self._flags.append(kind)
+            self._subjects.append(subject)
+            self._rows.append(row)
+            self._keys.append(key)
+            self._values.append(value)
+        return fact

@@ -46,7 +46,7 @@ def _find(view: View, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found
             f"the rows have dimension {rows.dimension}; the collection {record.name!r} has dimension {record.dimension}"
         )
     if exact:
-        return scan(view.slots, rows, k, view.tombstones())
+        return scan(view.forest(), rows, k)
     return descend(view.forest(), rows, k, beams)
 
 
@@ -57,7 +57,9 @@ def search(engine: Engine, name: str, text: str, k: int, exact: bool) -> list[Hi
     rows = Vectors(vector.data, vector.scales * _SEARCH_SCALE)
     with engine.store.view(name) as view:
         found = _find(view, rows, k, Beams(), exact)
-        entries = {entry.id: entry for entry in entries_of(view, view.entries(found.ids), EntryFields(texts=True))}
+        entries = {
+            entry.id: entry for entry in entries_of(view, list(view.entries(found.ids)), EntryFields(texts=True))
+        }
     keys, wanted = found.keys.floats(), vector.floats()[0]
     lengths = np.linalg.norm(keys, axis=1) * np.linalg.norm(wanted)
     cosines = keys @ wanted / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -15,12 +15,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb.engine.draft import Draft, EntryDraft, Source, TripleLike, check_vectors, draft
+from atlasdb.engine.draft import Draft, Triples, check_vectors, draft
 from atlasdb.engine.engine import Engine
+from atlasdb.matrices import EntryRows
 from atlasdb.store.changes import Changes, Lookup, NewEntries
-from atlasdb.store.identity import text_identity, vector_identities
-from atlasdb.store.registry import CollectionRecord
+from atlasdb.store.identity import Facts, vector_identities
 from atlasdb.store.writer import WriteTxn
+from atlasdb.tree.slots import ragged
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import InvalidArgument, NotFound, Unavailable
 from atlasdb_contract.ids import CollectionId, EntryId
@@ -44,22 +45,24 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """Entries with all that writing takes: keys int8 (E, D).
+    """E of a draft's entries with all that writing takes.
 
-    `values` holds the vectors of those identities that may be new, at `value_rows`.
+    `entries` int64 (E,) their positions in the draft. `key_rows` and `value_rows` int64 (E,) lead into `keys` and
+    `values`; a value that was there at the first look has the row -1. `identities` u64 (E, 2) of the values.
     """
 
-    entries: list[EntryDraft]
+    entries: Positions
     keys: Vectors
-    identities: list[bytes]
+    key_rows: Positions
     values: Vectors
-    value_rows: dict[bytes, int]
+    value_rows: Positions
+    identities: Ids
 
 
 def insert(
     engine: Engine,
     name: str,
-    triples: Sequence[TripleLike],
+    triples: Triples,
     keys: Vectors | None,
     values: Vectors | None,
     sequence: int,
@@ -72,10 +75,10 @@ def insert(
             record = view.record
         check_vectors(record, len(triples), keys, values)
         request = _Request(name, record.id, sequence, draft(record, triples, keys is not None), keys, values, ack)
-        if request.draft.facts:
+        if len(request.draft.facts):
             _begin(engine, request)
         else:
-            ack.set_result(_ack(request, [], 0, 0))
+            ack.set_result(_ack(request, np.zeros(0, np.uint64), 0, 0))
     except Exception as error:  # noqa: BLE001 - every error of an insert comes out of its future
         ack.set_exception(error)
     return ack
@@ -83,18 +86,21 @@ def insert(
 
 def _begin(engine: Engine, request: _Request) -> None:
     """First look: have encoded what is needed, then go on."""
-    entries, texts = request.draft.entries, []
+    made = request.draft
+    entries = np.arange(len(made.fact))
+    if made.texts is None:
+        _write(engine, request, _ready(request, entries, {}, None))
+        return
     with engine.store.view(request.name) as view:
         record = view.record
-        if any(isinstance(entry.key, str) for entry in entries):
-            entries = _missing(view.lookup, request.draft)
-            texts = _texts(view.lookup, entries)
+        entries = np.flatnonzero(view.lookup.triples(made.facts)[made.fact] == 0)
+        texts = _texts(view.lookup, made, entries)
     if not texts:
-        _write(engine, request, record, entries, {}, _no_vectors(record))
+        _write(engine, request, _ready(request, entries, {}, None))
         return
     vectors = engine.encode(record.config, request.name, texts)
     vectors.add_done_callback(
-        lambda done: _continue(engine, request, partial(_encoded, engine, request, record, entries, texts, done))
+        lambda done: _continue(engine, request, partial(_encoded, engine, request, entries, texts, done))
     )
 
 
@@ -113,72 +119,56 @@ def _continue(engine: Engine, request: _Request, step: Callable[[], None]) -> No
         request.ack.set_exception(Unavailable("the store is closing"))
 
 
-def _missing(lookup: Lookup, made: Draft) -> list[EntryDraft]:
-    """The entries of facts that are not there."""
-    found = lookup.triples(made.facts)
-    return [entry for entry in made.entries if not found[entry.fact]]
+def _texts(lookup: Lookup, made: Draft, entries: Positions) -> list[str]:
+    """The distinct texts to encode for these entries: all keys', and those values' that are not there."""
+    assert made.texts is not None
+    entries = entries[made.rows[entries] < 0]
+    found = lookup.values(made.texts.identities[entries])
+    keys = (made.texts.keys[i] for i in entries.tolist())
+    values = (made.texts.values[i] for i in entries[found == 0].tolist())
+    return list(dict.fromkeys([*keys, *values]))
 
 
-def _texts(lookup: Lookup, entries: list[EntryDraft]) -> list[str]:
-    """The distinct texts to encode: all keys', and those values' that are not there."""
-    keys = {entry.key for entry in entries if isinstance(entry.key, str)}
-    values = {entry.value: text_identity(entry.value) for entry in entries if isinstance(entry.value, str)}
-    found = lookup.values(list(values.values()))
-    return list(dict.fromkeys([*keys, *(text for text, there in zip(values, found, strict=True) if not there)]))
-
-
-def _encoded(
-    engine: Engine,
-    request: _Request,
-    record: CollectionRecord,
-    entries: list[EntryDraft],
-    texts: list[str],
-    done: "Future[Floats]",
-) -> None:
+def _encoded(engine: Engine, request: _Request, entries: Positions, texts: list[str], done: "Future[Floats]") -> None:
     rows = {text: row for row, text in enumerate(texts)}
-    _write(engine, request, record, entries, rows, quantise(done.result()))
+    _write(engine, request, _ready(request, entries, rows, quantise(done.result())))
 
 
-def _write(
-    engine: Engine,
-    request: _Request,
-    record: CollectionRecord,
-    entries: list[EntryDraft],
-    text_rows: dict[str, int],
-    encoded: Vectors,
-) -> None:
+def _ready(request: _Request, entries: Positions, text_rows: dict[str, int], encoded: Vectors | None) -> _Ready:
+    """Where the vectors of entries are: among those given, and behind them those encoded."""
+    made = request.draft
+    key_rows = made.rows[entries]
+    value_rows = key_rows.copy()
+    identities = np.zeros((len(entries), 2), np.uint64)
+    if request.values is not None:
+        given = key_rows >= 0
+        identities[given] = vector_identities(request.values, made.facts.salt)[key_rows[given]]
+    if made.texts is not None:
+        before = len(request.keys) if request.keys is not None else 0
+        for i in np.flatnonzero(key_rows < 0).tolist():
+            entry = int(entries[i])
+            key_rows[i] = before + text_rows[made.texts.keys[entry]]
+            row = text_rows.get(made.texts.values[entry])
+            value_rows[i] = -1 if row is None else before + row
+        of_texts = made.rows[entries] < 0
+        identities[of_texts] = made.texts.identities[entries[of_texts]]
+    keys, values = _behind(request.keys, encoded), _behind(request.values, encoded)
+    return _Ready(entries, keys, key_rows, values, value_rows, identities)
+
+
+def _behind(given: Vectors | None, encoded: Vectors | None) -> Vectors:
+    """Both, the given ones first."""
+    if given is None or encoded is None:
+        both = given or encoded
+        return both if both is not None else Vectors(np.zeros((0, 0), np.int8), np.zeros(0, np.float32))
+    return Vectors(np.concatenate([given.data, encoded.data]), np.concatenate([given.scales, encoded.scales]))
+
+
+def _write(engine: Engine, request: _Request, ready: _Ready) -> None:
     """Queue the entries."""
-    keys = _gather([entry.key for entry in entries], request.keys, text_rows, encoded)
-    sources = [entry.value for entry in entries]
-    identities = _identities(sources, request.values)
-    rows: dict[bytes, Source] = {
-        identity: source
-        for identity, source in zip(identities, sources, strict=True)
-        if isinstance(source, int) or source in text_rows
-    }
-    values = _gather(list(rows.values()), request.values, text_rows, encoded)
-    value_rows = {identity: row for row, identity in enumerate(rows)}
-    ready = _Ready(entries, keys, identities, values, value_rows)
-    written = engine.store.submit(partial(_job, request, ready), len(entries) * (2 * record.dimension + 256))
+    weight = len(ready.entries) * (2 * ready.keys.dimension + 256)
+    written = engine.store.submit(partial(_job, request, ready), weight)
     written.add_done_callback(partial(_written, engine, request))
-
-
-def _gather(sources: list[Source], given: Vectors | None, text_rows: dict[str, int], encoded: Vectors) -> Vectors:
-    """The vectors that sources name: int8 (len(sources), D)."""
-    offset = len(given) if given else 0
-    rows = [source if isinstance(source, int) else offset + text_rows[source] for source in sources]
-    if given is None:
-        return encoded.take(rows)
-    if not text_rows:
-        return given if rows == list(range(offset)) else given.take(rows)
-    both = Vectors(np.concatenate([given.data, encoded.data]), np.concatenate([given.scales, encoded.scales]))
-    return both.take(rows)
-
-
-def _identities(sources: list[Source], given: Vectors | None) -> list[bytes]:
-    """The identity of each value."""
-    of_rows = vector_identities(given) if given else ()
-    return [text_identity(source) if isinstance(source, str) else of_rows[source] for source in sources]
 
 
 def _job(request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
@@ -188,61 +178,83 @@ def _job(request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
         raise NotFound(f"the collection {request.name!r} was dropped, and made anew, before this insert")
     made = request.draft
     ids = changes.triples(made.facts)
-    new = np.array([not ids[entry.fact] for entry in ready.entries], np.bool_)
-    fresh = [fact for fact, number in enumerate(ids) if not number]
-    if {entry.fact for entry, wanted in zip(ready.entries, new, strict=True) if wanted} != set(fresh):
+    fresh = ids == 0
+    new = np.flatnonzero(fresh[made.fact[ready.entries]])
+    covered = np.zeros(len(fresh), np.bool_)
+    covered[made.fact[ready.entries[new]]] = True
+    if not np.array_equal(covered, fresh):
         return None
-    if fresh:
-        numbers = _append(write, changes, ready, made, np.flatnonzero(new), fresh)
-        for fact, number in numbers.items():
-            ids[fact] = EntryId(number)
-    return _ack(request, ids, int(new.sum()), len(fresh))
+    if len(new):
+        write.grows = True
+        _append(changes, ready, made, new, fresh, ids)
+    return _ack(request, ids, len(new), int(fresh.sum()))
 
 
-def _ack(request: _Request, ids: list[EntryId], created: int, fresh: int) -> InsertAck:
+def _ack(request: _Request, ids: Ids, created: int, fresh: int) -> InsertAck:
     """`ids` of the facts, `created` entries, `fresh` facts that were not there."""
-    taken = [fact for fact in request.draft.fact_at if fact >= 0]
+    made = request.draft
+    taken = made.fact_at >= 0
+    of_triples = np.zeros(len(made.fact_at), np.uint64)
+    of_triples[taken] = ids[made.fact_at[taken]]
     return InsertAck(
-        request.sequence,
-        tuple(ids[fact] if fact >= 0 else EntryId(0) for fact in request.draft.fact_at),
-        created,
-        len(taken) - fresh,
-        tuple(request.draft.refused),
+        request.sequence, tuple(map(EntryId, of_triples.tolist())), created, int(taken.sum()) - fresh, made.refused
     )
 
 
 def _append(
-    write: WriteTxn, changes: Changes, ready: _Ready, made: Draft, new: Positions, fresh: list[int]
-) -> dict[int, int]:
-    """Append the entries at `new`; fact -> id of its forward entry."""
-    write.grows = True
-    all_new = len(new) == len(ready.entries)
-    entries = ready.entries if all_new else [ready.entries[i] for i in new]
-    identities = ready.identities if all_new else [ready.identities[i] for i in new]
-    keys = ready.keys if all_new else ready.keys.take(new)
-    flags = np.array([entry.flags for entry in entries], np.uint8)
-    ids = changes.add_entries(
-        NewEntries(
-            flags,
-            _value_ids(changes, identities, ready),
-            np.array([entry.subject for entry in entries], np.uint64),
-            keys,
-            [made.stored[entry.fact] for entry in entries],
-        ),
-        [made.facts[fact].hash for fact in fresh],
-    )
-    return dict(reversed([(entry.fact, number) for entry, number in zip(entries, ids.tolist(), strict=True)]))
+    changes: Changes, ready: _Ready, made: Draft, new: Positions, fresh: npt.NDArray[np.bool_], ids: Ids
+) -> None:
+    """Append the entries at `new` of those ready, and put the ids of their facts, the `fresh` ones, into `ids`."""
+    entries = ready.entries[new]
+    fact, flags = made.fact[entries], made.flags[entries]
+    texts, ends = _stored(made.facts, fact)
+    rows = EntryRows(flags, _value_ids(changes, ready, new), texts, ends)
+    keys = _taken(ready.keys, ready.key_rows[new])
+    given = changes.add_entries(NewEntries(rows, made.subjects[entries], keys, made.facts.take(np.flatnonzero(fresh))))
+    ids[fact[::-1]] = given[::-1]
 
 
-def _value_ids(changes: Changes, identities: list[bytes], ready: _Ready) -> Ids:
-    """The value id of each entry; new values are appended."""
-    distinct = list(dict.fromkeys(identities))
-    known = dict(zip(distinct, changes.values(distinct), strict=True))
-    missing = [identity for identity in distinct if not known[identity]]
-    if missing:
-        vectors = ready.values.take([ready.value_rows[identity] for identity in missing])
-        known |= dict(zip(missing, changes.add_values(missing, vectors).tolist(), strict=True))
-    return np.array([known[identity] for identity in identities], np.uint64)
+def _stored(facts: Facts, fact: Positions) -> tuple[npt.NDArray[np.uint8], Positions]:
+    """The texts of entries that are of these facts, end to end, and where each ends."""
+    bounds = np.append(facts.starts, facts.ends[-1:])
+    if np.array_equal(facts.ends, bounds[1:]):
+        at, starts = ragged(bounds, fact)
+        whole = len(fact) == len(facts) and np.array_equal(fact, np.arange(len(facts)))
+        first = int(bounds[0])
+        return (facts.texts[first : first + int(starts[-1])] if whole else facts.texts[at]), starts[1:]
+    parts = [facts.texts[facts.starts[i] : facts.ends[i]] for i in fact.tolist()]
+    return np.concatenate(parts), np.cumsum([len(part) for part in parts])
+
+
+def _taken(vectors: Vectors, rows: Positions) -> Vectors:
+    """The vectors at `rows`, copied unless that is all of them."""
+    whole = len(rows) == len(vectors) and np.array_equal(rows, np.arange(len(rows)))
+    return vectors if whole else vectors.take(rows)
+
+
+def _value_ids(changes: Changes, ready: _Ready, new: Positions) -> Ids:
+    """The value id of each entry at `new`; new values are appended."""
+    identities = ready.identities[new]
+    order = np.lexsort((identities[:, 1], identities[:, 0]))
+    ordered = identities[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(first) - 1
+    leading = order[first]
+    by_place = np.argsort(leading, kind="stable")
+    leading = leading[by_place]
+    rank = np.empty(len(by_place), np.int64)
+    rank[by_place] = np.arange(len(by_place))
+    distinct = np.ascontiguousarray(identities[leading])
+    known = changes.values(distinct)
+    missing = np.flatnonzero(known == 0)
+    if len(missing):
+        rows = ready.value_rows[new[leading[missing]]]
+        assert rows.min() >= 0, "a value that was there is gone"
+        known[missing] = changes.add_values(distinct[missing], _taken(ready.values, rows))
+    found: Ids = known[rank[number]]
+    return found
 
 
 def _written(engine: Engine, request: _Request, done: "Future[InsertAck | None]") -> None:
@@ -252,10 +264,6 @@ def _written(engine: Engine, request: _Request, done: "Future[InsertAck | None]"
         request.ack.set_result(ack)
     else:
         _continue(engine, request, partial(_begin, engine, request))
-
-
-def _no_vectors(record: CollectionRecord) -> Vectors:
-    return Vectors(np.zeros((0, record.dimension), np.int8), np.zeros(0, np.float32))
 
 
 def encode(engine: Engine, name: str, texts: Sequence[str]) -> Vectors:

@@ -30,7 +30,7 @@ def get(engine: Engine, name: str, ids: Sequence[int], fields: EntryFields) -> l
     """See Database.get."""
     wanted = np.array([number for number in ids if 0 < number < 1 << 64], np.uint64)
     with engine.store.view(name) as view:
-        return entries_of(view, view.entries(wanted), fields)
+        return entries_of(view, list(view.entries(wanted)), fields)
 
 
 def scan(
@@ -53,11 +53,10 @@ def _chunk(
 ) -> tuple[list[StoredEntry], int, bool]:
     """Wanted entries up to a chunk's size, the last id looked at, and whether there may be more."""
     chunk: list[StoredEntry] = []
-    size = looked = 0
+    size = 0
     vector_bytes = (view.record.dimension + 4) * (fields.keys + fields.values)
-    for entry in view.entries_after(after, READ_AT_ONCE):
-        looked += 1
-        after = entry.id
+    stop = min(after + READ_AT_ONCE, view.record.next_entry - 1)
+    for entry in view.entries(np.arange(after + 1, stop + 1, dtype=np.uint64)):
         triple = entry.triple
         if (head and triple.head != head) or (relation and triple.relation != relation):
             continue
@@ -66,24 +65,30 @@ def _chunk(
         metadata = sum(len(key) + len(value) + 8 for key, value in triple.metadata.items())
         size += 64 + vector_bytes + 4 * (texts * (1 + fields.texts) + len(triple.source) + metadata)
         if len(chunk) == min(left, CHUNK_TRIPLES) or size > CHUNK_BYTES:
-            return chunk, after, True
-    return chunk, after, looked == READ_AT_ONCE
+            return chunk, entry.id, True
+    return chunk, stop, stop < view.record.next_entry - 1
 
 
 def entries_of(view: View, stored: Sequence[StoredEntry], fields: EntryFields) -> list[Entry]:
     """Stored entries as callers see them."""
     config = view.record.config
     phrasing = Phrasing(config.phrases, config.inverse)
-    values = view.values(np.array([s.value_id for s in stored], np.uint64)) if fields.values and stored else None
-    return [
-        _entry(one, phrasing, fields, values.take(slice(i, i + 1)) if values else None) for i, one in enumerate(stored)
-    ]
+    ids, value_ids = (np.array([getattr(s, of) for s in stored], np.uint64) for of in ("id", "value_id"))
+    keys = view.keys(ids) if fields.keys and stored else None
+    values = view.values(value_ids) if fields.values and stored else None
+    return [_entry(one, phrasing, fields, _at(keys, i), _at(values, i)) for i, one in enumerate(stored)]
 
 
-def _entry(stored: StoredEntry, phrasing: Phrasing, fields: EntryFields, value: Vectors | None) -> Entry:
+def _at(vectors: Vectors | None, position: int) -> Vectors | None:
+    return vectors.take(slice(position, position + 1)) if vectors is not None else None
+
+
+def _entry(
+    stored: StoredEntry, phrasing: Phrasing, fields: EntryFields, key: Vectors | None, value: Vectors | None
+) -> Entry:
     triple, inverse = stored.triple, bool(stored.flags & Flag.INVERSE)
     key_text, value_text = _texts(triple, inverse, phrasing) if fields.texts else ("", "")
-    return Entry(stored.id, triple, inverse, key_text, value_text, stored.key if fields.keys else None, value)
+    return Entry(stored.id, triple, inverse, key_text, value_text, key, value)
 
 
 def _texts(triple: Triple, inverse: bool, phrasing: Phrasing) -> tuple[str, str]:

@@ -1,36 +1,37 @@
-"""What one transaction does to one collection: written at once where order demands it, gathered where it pays.
+"""What one transaction does to one collection: gathered while its jobs run, and written once by `flush`.
 
-Entries and values are appended as they come. Index pairs, placed entries and the counters are gathered, and `flush`
-writes them once for all jobs of the transaction. Lookups see both.
+Lookups see what is gathered too. Deletions are written at once, and whatever is gathered before them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import format as fmt
 from atlasdb import matrices
+from atlasdb.format import Flag
+from atlasdb.matrices import EntryRows
 from atlasdb.store import entries, postings, registry, tombstones, values
+from atlasdb.store.directory import Directory, Layout, extended
 from atlasdb.store.environment import Tables, Txn
-from atlasdb.store.identity import TripleKey
+from atlasdb.store.identity import Facts
 from atlasdb.store.index import Index, Space
 from atlasdb.store.registry import CollectionRecord, TreeRecord
-from atlasdb.tree.rank import Slots
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.ids import EntryId, Generation, ValueId
 from atlasdb_contract.types import Ids, Vectors
+
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class NewEntries:
-    """N entries to append, as columns: flags, value ids, subjects, keys (N, D), stored texts."""
+    """N entries to append: `rows`, subjects u64 (N,), keys (N, D); `facts` of the forward ones, in order."""
 
-    flags: npt.NDArray[np.uint8]
-    value_ids: Ids
+    rows: EntryRows
     subjects: Ids
     keys: Vectors
-    texts: Sequence[bytes]
+    facts: Facts
 
 
 class Lookup:
@@ -42,42 +43,47 @@ class Lookup:
         self.record = record
         self._triples = Index(txn, tables, Space.TRIPLES, self._alive)
         self._values = Index(txn, tables, Space.VALUES, lambda ids: np.ones(len(ids), np.bool_))
+        self._written = False
+        """Whether this transaction has written rows: where they lie is then its own affair."""
 
-    def triples(self, keys: Sequence[TripleKey]) -> list[EntryId]:
-        """The forward entry of each triple; 0: none."""
-        positions, ids = self._triples.find(np.array([key.hash for key in keys], np.uint64))
-        return self._confirmed_triples(keys, positions, ids)
-
-    def values(self, identities: Sequence[bytes]) -> list[ValueId]:
-        """The value of each identity; 0: none."""
-        hashes = np.frombuffer(b"".join([identity[:8] for identity in identities]), "<u8").astype(np.uint64)
-        positions, ids = self._values.find(hashes)
-        found = [ValueId(0)] * len(identities)
-        for position, number in zip(positions.tolist(), ids.tolist(), strict=True):
-            if values.identity(self._txn, self.tables, number) == identities[position]:
-                found[position] = ValueId(number)
+    def triples(self, facts: Facts) -> Ids:
+        """The forward entry of each fact: u64 (N,), 0: none."""
+        found = np.zeros(len(facts), np.uint64)
+        positions, ids = self._triples.find(facts.hashes)
+        alive = self._alive(ids) if len(ids) else np.zeros(0, np.bool_)
+        positions, ids = positions[alive], ids[alive]
+        if len(ids):
+            right = entries.same(self.where("entries"), ids, facts, positions)
+            found[positions[right]] = ids[right]
         return found
 
-    def _confirmed_triples(
-        self, keys: Sequence[TripleKey], positions: npt.NDArray[np.int64], ids: Ids
-    ) -> list[EntryId]:
-        """Of the candidates those whose entries are there and really hold the triple."""
-        found = [EntryId(0)] * len(keys)
-        for position, number in zip(positions.tolist(), ids.tolist(), strict=True):
-            key = fmt.id_key(number)
-            record = None if found[position] else self._txn.get(key, db=self.tables.entries)
-            if record is not None and self._holds(key, record, keys[position]):
-                found[position] = EntryId(number)
+    def values(self, identities: Ids) -> Ids:
+        """The value of each identity u64 (N, 2): u64 (N,), 0: none."""
+        found = np.zeros(len(identities), np.uint64)
+        positions, ids = self._values.find(identities[:, 0])
+        if len(ids):
+            right = values.same(self.where("values"), ids, identities[positions])
+            found[positions[right]] = ids[right]
         return found
 
-    def _holds(self, key: bytes, record: memoryview, triple: TripleKey) -> bool:
-        """Whether this is the forward entry of the triple."""
-        inverse = fmt.entry_flags(key, record) & fmt.Flag.INVERSE
-        return not inverse and fmt.entry_triple(self.record.dimension, record) == triple.triple
+    def where(self, table: str) -> Directory:
+        """Where the rows of `entries` or `values` lie in this transaction, until it writes."""
+        layout, columns = self._layout(table)
+        known = self.tables.lying.get(table) or Directory.none(columns)
+        found = extended(self._txn, getattr(self.tables, table), layout, known)
+        if not self._written:
+            self.tables.lying[table] = found
+        return found
+
+    def _layout(self, table: str) -> tuple[Layout, int]:
+        if table == "entries":
+            return entries.LAYOUT, entries.COLUMNS
+        return values.layout(self.record.dimension), values.COLUMNS
 
     def _alive(self, ids: Ids) -> npt.NDArray[np.bool_]:
-        there = [self._txn.get(key, db=self.tables.entries) is not None for key in fmt.id_keys(ids)]
-        return np.array(there, np.bool_)
+        if not self.record.deletions:
+            return np.ones(len(ids), np.bool_)
+        return ~tombstones.find(self._txn, self.tables, ids)
 
 
 class Changes(Lookup):
@@ -86,49 +92,50 @@ class Changes(Lookup):
     def __init__(self, txn: Txn, tables: Tables, record: CollectionRecord) -> None:
         super().__init__(txn, tables, record)
         self._before = record
-        self._new_triples: dict[int, list[int]] = {}
-        self._new_values: dict[bytes, ValueId] = {}
-        self._placed: list[Slots] = []
+        self._rows: list[EntryRows] = []
+        self._slots: list[Slots] = []
+        self._facts: list[tuple[Facts, Ids]] = []
+        self._new_values: dict[bytes, int] = {}
+        self._value_parts: list[tuple[Ids, Vectors]] = []
         self.deleted: list[int] = []
 
     # ---- lookups, of what is gathered too ----
 
-    def triples(self, keys: Sequence[TripleKey]) -> list[EntryId]:
-        """The forward entry of each triple; 0: none."""
-        found = super().triples(keys)
-        if not self._new_triples:
-            return found
-        pairs = [(i, number) for i, key in enumerate(keys) for number in self._new_triples.get(key.hash, ())]
-        positions, ids = np.array(pairs, np.int64).reshape(-1, 2).T
-        fresh = self._confirmed_triples(keys, positions, ids.astype(np.uint64))
-        return [new or old for new, old in zip(fresh, found, strict=True)]
+    def triples(self, facts: Facts) -> Ids:
+        """The forward entry of each fact: u64 (N,), 0: none."""
+        found = super().triples(facts)
+        for held, ids in self._facts:
+            for i, j in _equal(facts, held):
+                found[i] = ids[j]
+        return found
 
-    def values(self, identities: Sequence[bytes]) -> list[ValueId]:
-        """The value of each identity; 0: none."""
+    def values(self, identities: Ids) -> Ids:
+        """The value of each identity u64 (N, 2): u64 (N,), 0: none."""
         found = super().values(identities)
-        return [old or self._new_values.get(key, ValueId(0)) for old, key in zip(found, identities, strict=True)]
+        if self._new_values:
+            for i in np.flatnonzero(found == 0).tolist():
+                found[i] = self._new_values.get(identities[i].tobytes(), 0)
+        return found
 
     # ---- what is done ----
 
-    def add_values(self, identities: Sequence[bytes], vectors: Vectors) -> Ids:
-        """Append values that are not there: their ids, u64 (N,)."""
-        first = self.record.next_value
+    def add_values(self, identities: Ids, vectors: Vectors) -> Ids:
+        """Append distinct values that are not there, identities u64 (N, 2): their ids, u64 (N,)."""
+        first = int(self.record.next_value)
         ids = np.arange(first, first + len(identities), dtype=np.uint64)
-        values.append(self._txn, self.tables, first, identities, vectors)
-        self._new_values.update(zip(identities, map(ValueId, ids.tolist()), strict=True))
+        self._value_parts.append((identities, vectors))
+        self._new_values.update(zip(map(bytes, identities.view("V16")[:, 0]), ids.tolist(), strict=True))
         self.record = replace(self.record, next_value=ValueId(first + len(identities)))
         return ids
 
-    def add_entries(self, new: NewEntries, hashes: Sequence[int]) -> Ids:
-        """Append entries: their ids, u64 (N,). `hashes`: of the forward ones' triples, in order; none is there yet."""
-        first = self.record.next_entry
-        ids = np.arange(first, first + len(new.flags), dtype=np.uint64)
-        columns = fmt.EntryColumns(ids, new.flags, new.value_ids, new.subjects, new.keys)
-        entries.append(self._txn, self.tables.entries, fmt.entry_records(columns, new.texts))
-        inverse = (new.flags & fmt.Flag.INVERSE) != 0
-        for digest, number in zip(hashes, ids[~inverse].tolist(), strict=True):
-            self._new_triples.setdefault(digest, []).append(number)
-        self._placed.append(Slots(ids, new.value_ids, new.keys))
+    def add_entries(self, new: NewEntries) -> Ids:
+        """Append entries, of whose facts none is there: their ids, u64 (N,)."""
+        first, rows = int(self.record.next_entry), new.rows
+        ids = np.arange(first, first + len(rows), dtype=np.uint64)
+        inverse = (rows.flags & Flag.INVERSE) != 0
+        self._rows.append(rows)
+        self._facts.append((new.facts, ids[~inverse]))
+        self._slots.append(Slots.single(ids, rows.value_ids, new.subjects, new.keys))
         self.record = replace(
             self.record,
             next_entry=EntryId(first + len(ids)),
@@ -138,34 +145,26 @@ class Changes(Lookup):
         )
         return ids
 
-    def partners(self, ids: Sequence[int]) -> dict[int, tuple[int, ...]]:
-        """Each id that is there -> it and the entry that points the other way, where it has one."""
-        found = {}
-        for number in ids:
-            key = fmt.id_key(number)
-            record = self._txn.get(key, db=self.tables.entries)
-            if record is None:
-                continue
-            flags = fmt.entry_flags(key, record)
-            other = (number - 1,) if flags & fmt.Flag.INVERSE else (number + 1,) if flags & fmt.Flag.HAS_INVERSE else ()
-            found[number] = (number, *other)
-        return found
+    def partners(self, ids: Ids) -> tuple[Ids, Ids]:
+        """Those of `ids` that are there, and the entries that point the other way from them."""
+        self.write()
+        ids = ids[(ids > 0) & (ids < self.record.next_entry)]
+        ids = ids[self._alive(ids)]
+        flags = entries.read(self.where("entries"), ids).flags if len(ids) else np.zeros(0, np.uint8)
+        before = ids[(flags & Flag.INVERSE) != 0] - np.uint64(1)
+        after = ids[(flags & Flag.HAS_INVERSE) != 0] + np.uint64(1)
+        return ids, np.concatenate([before, after])
 
-    def delete_entries(self, ids: Sequence[int]) -> None:
-        """Take entries that are there; their slots in postings become tombstones."""
-        inverse = 0
-        for number in ids:
-            key = fmt.id_key(number)
-            record = self._txn.get(key, db=self.tables.entries)
-            assert record is not None, f"entry {number} is not there"
-            inverse += bool(fmt.entry_flags(key, record) & fmt.Flag.INVERSE)
-            self._txn.delete(key, db=self.tables.entries)
-        tombstones.add(self._txn, self.tables, np.array(ids, np.uint64))
-        self.deleted += ids
+    def delete_entries(self, ids: Ids) -> None:
+        """Take distinct entries that are there; they stay in their slots as tombstones."""
+        self.write()
+        flags = entries.read(self.where("entries"), ids).flags
+        tombstones.add(self._txn, self.tables, ids)
+        self.deleted += ids.tolist()
         self.record = replace(
             self.record,
             entries=self.record.entries - len(ids),
-            inverse_entries=self.record.inverse_entries - inverse,
+            inverse_entries=self.record.inverse_entries - int(((flags & Flag.INVERSE) != 0).sum()),
             tombstones=self.record.tombstones + len(ids),
             deletions=self.record.deletions + 1,
         )
@@ -174,45 +173,79 @@ class Changes(Lookup):
         """The tables of postings or nodes change: no address in them holds any longer by itself."""
         self.record = replace(self.record, revision=self.record.revision + 1)
 
-    def flip(self, tree: TreeRecord | None, replaced: frozenset[int], folded: int, gone: Ids) -> None:
+    def flip(self, tree: TreeRecord | None, replaced: frozenset[int], folded: int, gone: int) -> None:
         """Read `tree` in place of the trees of the generations `replaced` and of the delta up to the entry `folded`.
 
-        `gone`: the tombstones that have no slot any more.
+        `gone`: how many tombstones have no slot any more.
         """
-        if self._placed:
-            postings.append(self._txn, self.tables, self.record.folded, Slots.joined(self._placed))
-            self._placed.clear()
+        self.write()
         postings.cut_delta(self._txn, self.tables, self.record.dimension, folded)
-        tombstones.remove(self._txn, self.tables, gone)
         kept = tuple(one for one in self.record.trees if one.generation not in replaced)
         delta = postings.of_delta(self._txn, self.tables, folded)
-        left = sum(matrices.slot_count(self.record.dimension, key, record) for key, record in delta)
+        left = sum(matrices.slot_counts(self.record.dimension, key, record)[0] for key, record in delta)
         self.record = replace(
             self.record,
             generation=tree.generation if tree else Generation(self.record.generation + 1),
             trees=(*kept, tree) if tree else kept,
             folded=EntryId(folded),
             delta_entries=left,
-            tombstones=self.record.tombstones - len(gone),
-            deletions=self.record.deletions + 1,
+            tombstones=self.record.tombstones - gone,
         )
         self.touch()
 
-    def flush(self) -> None:
-        """Write what is gathered; the last act of the transaction."""
-        if self._placed:
-            postings.append(self._txn, self.tables, self.record.folded, Slots.joined(self._placed))
+    def write(self) -> None:
+        """Write what is gathered."""
+        if self._value_parts:
+            identities = np.concatenate([part[0] for part in self._value_parts])
+            vectors = _joined([part[1] for part in self._value_parts])
+            first = int(self.record.next_value) - len(identities)
+            values.append(self._txn, self.tables, first, identities, vectors)
+            _grow(self._values, identities[:, 0], np.arange(first, first + len(identities), dtype=np.uint64))
+        if self._rows:
+            rows = EntryRows.joined(self._rows)
+            entries.append(self._txn, self.tables, int(self.record.next_entry) - len(rows), rows)
+            postings.append(self._txn, self.tables, self.record.folded, Slots.joined(self._slots))
+            hashes, ids = (
+                np.concatenate([f.hashes for f, _ in self._facts]),
+                np.concatenate([i for _, i in self._facts]),
+            )
+            _grow(self._triples, hashes, ids)
             self.touch()
-        if self._new_triples:
-            pairs = [(digest, number) for digest, numbers in self._new_triples.items() for number in numbers]
-            self._grow(self._triples, np.array(pairs, np.uint64).reshape(-1, 2))
-        if self._new_values:
-            hashes = np.frombuffer(b"".join([identity[:8] for identity in self._new_values]), "<u8")
-            self._grow(self._values, np.stack([hashes, np.array(list(self._new_values.values()), np.uint64)], axis=1))
+        self._written |= bool(self._value_parts or self._rows)
+        for gathered in (self._value_parts, self._rows, self._slots, self._facts):
+            gathered.clear()
+        self._new_values.clear()
+
+    def flush(self) -> None:
+        """Write what is gathered, and the collection's record; the last act of the transaction."""
+        self.write()
         if self.record is not self._before:
             registry.put(self._txn, self.record)
 
-    def _grow(self, index: Index, pairs: Ids) -> None:
-        ordered = pairs[np.argsort(pairs[:, 0], kind="stable")]
-        index.append(ordered[:, 0], ordered[:, 1])
-        index.step()
+
+def _equal(facts: Facts, held: Facts) -> list[tuple[int, int]]:
+    """Which facts are the same: positions in both."""
+    order = np.argsort(held.hashes, kind="stable")
+    left = np.searchsorted(held.hashes[order], facts.hashes)
+    found = []
+    for i in np.flatnonzero(held.hashes[order].take(left, mode="clip") == facts.hashes).tolist():
+        at = int(left[i])
+        while at < len(order) and held.hashes[order[at]] == facts.hashes[i]:
+            j = int(order[at])
+            ours, theirs = (one.texts[one.starts[n] : one.stops[n]] for one, n in ((facts, i), (held, j)))
+            if np.array_equal(ours, theirs):
+                found.append((i, j))
+            at += 1
+    return found
+
+
+def _grow(index: Index, hashes: Ids, ids: Ids) -> None:
+    order = np.argsort(hashes, kind="stable")
+    index.append(hashes[order], ids[order])
+    index.step()
+
+
+def _joined(parts: list[Vectors]) -> Vectors:
+    if len(parts) == 1:
+        return parts[0]
+    return Vectors(np.concatenate([part.data for part in parts]), np.concatenate([part.scales for part in parts]))

@@ -4,34 +4,31 @@ Everything is looked at in one view, so that what writers do meanwhile does not 
 memory an entry. Damage is told in sentences; a sentence about many entries names the first of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.format import Flag, Level
-from atlasdb.store import entries, nodes, postings, tombstones, trees, values
-from atlasdb.store.environment import Db
-from atlasdb.store.identity import triple_key
+from atlasdb.store import nodes, postings, tombstones, trees
+from atlasdb.store.directory import after
+from atlasdb.store.environment import Record
+from atlasdb.store.identity import facts_of
 from atlasdb.store.index import Index, Space
 from atlasdb.store.registry import TreeRecord
 from atlasdb.store.view import View
 from atlasdb.tree.check import problems
 from atlasdb_contract.errors import DataLoss
-from atlasdb_contract.types import Ids, Progress, Vectors
+from atlasdb_contract.types import Ids, Progress
 
-STEP = 8192
-"""Records looked at together."""
 NAMED = 5
 """Ids that one sentence names."""
 
 T = TypeVar("T")
-Record = tuple[memoryview, memoryview]
 
 
 @dataclass(slots=True)
@@ -49,8 +46,8 @@ class _Columns:
         return np.concatenate(self.parts.get(name, [np.zeros(0, np.uint64)]))
 
     def by_id(self) -> Ids:
-        """Ids, value ids and key fingerprints side by side: (n, 3), sorted by id."""
-        stacked = np.stack([self["ids"], self["value_ids"], self["keys"]], axis=1)
+        """Ids and value ids side by side: (n, 2), sorted by id."""
+        stacked = np.stack([self["ids"], self["value_ids"]], axis=1)
         return stacked[np.argsort(stacked[:, 0], kind="stable")]
 
 
@@ -67,6 +64,8 @@ class _Check:
         self._entries = _Columns()
         self._values = _Columns()
         self._slots = _Columns()
+        self._given = 0
+        self._dead = self._tombstones()
 
     def run(self) -> Iterator[Progress]:
         record = self._view.record
@@ -84,6 +83,14 @@ class _Check:
             except DataLoss as error:
                 self._damage.append(str(error))
             yield self._progress(f"consistency of {what}", 1, 1)
+
+    def _tombstones(self) -> Ids:
+        """None where they can't be read, which is told."""
+        try:
+            return self._view.tombstones()
+        except DataLoss as error:
+            self._damage.append(str(error))
+            return np.zeros(0, np.uint64)
 
     def _each(self, stage: str, batches: Iterator[int], total: int) -> Iterator[Progress]:
         done = 0
@@ -107,63 +114,48 @@ class _Check:
 
     # ---- each record by itself ----
 
-    def _opened(self, db: Db, opened: Callable[[Sequence[Record]], T]) -> Iterator[tuple[T, list[Record]]]:
-        """A table's records in batches, opened together; damaged ones are told and left out."""
-        records = entries.after(self._view.txn, db, -1, 1 << 62)
-        while batch := list(islice(records, STEP)):
+    def _opened(self, records: Iterator[Record], opened: Callable[[bytes, memoryview], T]) -> Iterator[tuple[int, T]]:
+        """A table's records with the numbers that are their keys; damaged ones are told and left out."""
+        for key, record in records:
             try:
-                yield opened(batch), batch
-            except DataLoss:
-                batch = [record for record in batch if self._sound(opened, record)]
-                yield opened(batch), batch
-
-    def _sound(self, opened: Callable[[Sequence[Record]], object], record: Record) -> bool:
-        try:
-            opened([record])
-        except DataLoss as error:
-            self._damage.append(str(error))
-            return False
-        return True
+                yield int.from_bytes(key, "big"), opened(key, record)
+            except DataLoss as error:
+                self._damage.append(str(error))
 
     def _read_entries(self) -> Iterator[int]:
-        dimension = self._view.record.dimension
-        for columns, batch in self._opened(self._view.tables.entries, lambda some: fmt.open_columns(dimension, some)):
-            hashes = [triple_key(*fmt.entry_triple(dimension, record)).hash for _, record in batch]
-            self._entries.add(ids=columns.ids, value_ids=columns.value_ids, flags=columns.flags, hashes=hashes)
-            self._entries.add(keys=_fingerprints(columns.keys))
-            yield len(batch)
+        view, dead = self._view, self._dead
+        for first, rows in self._opened(after(view.txn, view.tables.entries, 0), matrices.open_entries):
+            ids = np.arange(first, first + len(rows), dtype=np.uint64)
+            hashes = facts_of(rows.texts, rows.ends, view.record.salt).hashes
+            there = ~tombstones.among(dead, ids)
+            self._given += len(ids)
+            self._entries.add(ids=ids[there], value_ids=rows.value_ids[there])
+            self._entries.add(flags=rows.flags[there], hashes=hashes[there])
+            yield int(there.sum())
 
     def _read_values(self) -> Iterator[int]:
         view, dimension = self._view, self._view.record.dimension
-        for key, record in values.after(view.txn, view.tables, 0):
-            try:
-                identities, vectors = matrices.open_values(dimension, key, record)
-            except DataLoss as error:
-                self._damage.append(str(error))
-                continue
-            first = int.from_bytes(key, "big")
-            hashes = np.frombuffer(identities, "<u8")[::2]
-            self._values.add(ids=np.arange(first, first + len(vectors), dtype=np.uint64), hashes=hashes)
+        records = after(view.txn, view.tables.values, 0)
+        opened = self._opened(records, lambda key, record: matrices.open_values(dimension, key, record))
+        for first, (identities, vectors) in opened:
+            ids = np.arange(first, first + len(vectors), dtype=np.uint64)
+            self._values.add(ids=ids, hashes=identities[:, 0])
             yield len(vectors)
 
     def _read_postings(self) -> Iterator[int]:
         view, record = self._view, self._view.record
         trees = [postings.of_tree(view.txn, view.tables, tree.generation) for tree in record.trees]
-        delta = postings.of_delta(view.txn, view.tables, record.folded)
-        for lent in chain(*trees, delta):
-            try:
-                ids, value_ids, keys = matrices.open_slots(record.dimension, *lent)
-            except DataLoss as error:
-                self._damage.append(str(error))
-                continue
-            self._slots.add(ids=ids, value_ids=value_ids, keys=_fingerprints(keys))
-            yield len(ids)
+        records = chain(*trees, postings.of_delta(view.txn, view.tables, record.folded))
+        for _, slots in self._opened(records, lambda key, lent: matrices.open_slots(record.dimension, key, lent)):
+            self._slots.add(ids=slots.ids, value_ids=slots.value_ids)
+            yield slots.entries
 
     # ---- how they fit together ----
 
     def _check_entries(self) -> None:
         record, ids, flags = self._view.record, self._entries["ids"], self._entries["flags"]
         inverse = (flags & np.uint64(Flag.INVERSE)) != 0
+        self._expect("rows of entries", self._given, record.next_entry - 1)
         self._expect("entries", len(ids), record.entries)
         self._expect("inverse entries", int(inverse.sum()), record.inverse_entries)
         self._expect("values", len(self._values["ids"]), record.next_value - 1)
@@ -194,26 +186,40 @@ class _Check:
         return there
 
     def _check_postings(self) -> None:
-        view = self._view
-        dead = tombstones.read(view.txn, view.tables)
-        self._expect("tombstones", len(dead), view.record.tombstones)
+        dead = self._dead
         stored, slots = self._entries.by_id(), self._slots.by_id()
-        self._say(np.intersect1d(stored[:, 0], dead), "entries that are there and deleted")
+        gone = tombstones.among(dead, slots[:, 0])
+        self._expect("tombstones", int(gone.sum()), self._view.record.tombstones)
         self._say(slots[1:, 0][slots[1:, 0] == slots[:-1, 0]], "entries in two slots of postings")
         self._say(np.setdiff1d(stored[:, 0], slots[:, 0]), "entries in no posting")
-        self._say(np.setdiff1d(dead, slots[:, 0]), "tombstones without a slot in a posting")
-        self._say(np.setdiff1d(slots[:, 0], np.union1d(stored[:, 0], dead)), "slots of postings without an entry")
-        live, there = slots[np.isin(slots[:, 0], stored[:, 0])], stored[np.isin(stored[:, 0], slots[:, 0])]
+        live = slots[~gone]
+        self._say(np.setdiff1d(live[:, 0], stored[:, 0]), "slots of postings without an entry")
+        there = stored[np.isin(stored[:, 0], live[:, 0])]
+        live = live[np.isin(live[:, 0], stored[:, 0])]
         if len(live) == len(there):
             self._say(there[(live != there).any(axis=1), 0], "entries that differ from their slot in a posting")
 
     def _check_trees(self) -> None:
         view, record = self._view, self._view.record
-        of_trees = sum(tree.slots for tree in record.trees)
-        self._expect("slots of the delta", len(self._slots["ids"]) - of_trees, record.delta_entries)
+        of_trees = sum(tree.entries for tree in record.trees)
+        self._expect("entries of the delta", len(self._slots["ids"]) - of_trees, record.delta_entries)
         for tree in record.trees:
             trees.read(view.txn, view.tables, tree, record.dimension)
+            self._check_places(tree)
             self._damage += [f"{self._name}: generation {tree.generation}: {what}" for what in self._problems(tree)]
+
+    def _check_places(self, tree: TreeRecord) -> None:
+        """Whether every entry of a tree is found by its id."""
+        view, dimension = self._view, self._view.record.dimension
+        first, ids, slots = 0, [], []
+        for _, record in postings.of_tree(view.txn, view.tables, tree.generation):
+            held = matrices.open_slots(dimension, _, record)
+            ids.append(held.ids.astype(np.uint64))
+            slots.append(np.repeat(np.arange(first, first + len(held)), np.diff(held.starts)))
+            first += len(held)
+        joined, wanted = np.concatenate(ids), np.concatenate(slots)
+        found = trees.slots_of(view.txn, view.tables, tree, joined)
+        self._say(joined[found != wanted], f"entries of generation {tree.generation} that its places lead elsewhere")
 
     def _problems(self, tree: TreeRecord) -> list[str]:
         view, dimension = self._view, self._view.record.dimension
@@ -227,10 +233,3 @@ class _Check:
         starts = np.concatenate([part.starts[:-1] for part in inter] + [inter[-1].starts[-1:]])
         gates, links = (np.concatenate([part.links for part in level]) for level in (roots, inter))
         return problems(gates, links, starts.astype(np.int64), tree.slots)
-
-
-def _fingerprints(vectors: Vectors) -> Ids:
-    """A number that tells one vector from another: u64 (N,)."""
-    weights = np.random.default_rng(0).integers(-(1 << 62), 1 << 62, vectors.dimension) | 1
-    sums = vectors.data.astype(np.int64) @ weights
-    return sums.view(np.uint64) ^ np.ascontiguousarray(vectors.scales, np.float32).view(np.uint32)

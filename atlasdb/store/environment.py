@@ -9,11 +9,11 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import lmdb
 
@@ -53,8 +53,16 @@ class Tables:
     postings: Db
     nodes: Db
     tombstones: Db
-    seen: dict[bytes, int]
+    seen: dict[bytes, int] = field(default_factory=dict)
     """Index records that this process has checked: key -> checksum."""
+    lying: dict[str, Any] = field(default_factory=dict)
+    """Where the writer last saw the committed rows of a table: its name -> store.directory.Directory."""
+
+    @staticmethod
+    def of(handles: Mapping[str, Db]) -> "Tables":
+        """By their names."""
+        entries, values, index, postings, nodes, tombstones = (handles[table] for table in TABLES)
+        return Tables(entries, values, index, postings, nodes, tombstones)
 
     def all(self) -> list[Db]:
         """The six handles."""
@@ -204,7 +212,7 @@ class Environment:
         """Open or make a collection's tables in a write transaction; `tables` then knows them."""
         with mapped_errors():
             handles = {table: self._lmdb.open_db(table_name(collection, table), txn=txn) for table in TABLES}
-        self._tables[collection] = Tables(**handles, seen={})
+        self._tables[collection] = Tables.of(handles)
 
     def drop_table(self, txn: Txn, name: bytes) -> None:
         """Delete a table and all in it. No view may be open that could read it: `settle` first."""

@@ -1,8 +1,10 @@
-"""The table of nodes: a tree's ROOTs and INTER nodes, in records that descents read where they lie."""
+"""The table of nodes: a tree's ROOTs and INTER nodes, in records that descents read where they lie, and in which of its
+slots each entry is."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from atlasdb import format as fmt
 from atlasdb import matrices
@@ -39,3 +41,21 @@ def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes:
     codes = nodes.codes[here], nodes.code_scales[here]
     part = NodeColumns(nodes.vectors.take(here), *codes, nodes.starts[first : stop + 1], nodes.links[here])
     txn.put(key, matrices.seal_nodes(key, part), db=tables.nodes)
+
+
+NOWHERE = np.uint32((1 << 32) - 1)
+"""In a record of places: this entry is in no slot of the tree."""
+PLACES = 1 << matrices.PLACES_SHIFT
+
+
+def write_places(txn: Txn, tables: Tables, generation: Generation, part: int, slots: npt.NDArray[np.uint32]) -> None:
+    """Where the entries from part * PLACES beyond the tree's first id on are."""
+    key = fmt.NODE_KEY.pack(generation, fmt.PLACES, part)
+    txn.put(key, matrices.seal_places(key, slots), db=tables.nodes)
+
+
+def places(txn: Txn, tables: Tables, generation: Generation, part: int) -> npt.NDArray[np.uint32]:
+    """What was written there; nothing where nothing was. A view."""
+    key = fmt.NODE_KEY.pack(generation, fmt.PLACES, part)
+    record = txn.get(key, db=tables.nodes)
+    return np.zeros(0, np.uint32) if record is None else matrices.open_places(key, record)

@@ -1,7 +1,8 @@
-"""The table of postings: slots (an entry's id, value id and key) in records that fetches read where they lie.
+"""The table of postings: slots (a key and the entries that have it) in records that fetches read where they lie.
 
     (generation, slot)   a tree's slots, node after node: records of 1 << SLOTS_SHIFT, the last one shorter
-    (0, entry id)        the delta: slots that no tree has yet, in id order; a short record is rewritten longer
+    (0, entry id)        the delta: entries that no tree has yet, a slot each, in id order without a gap; a short record
+                         is rewritten longer
 
 A record of a tree is written once and deleted once. Delta records whose ids all trees have are dead; `clear` takes
 them.
@@ -14,10 +15,10 @@ import numpy as np
 from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.store.environment import Record, Tables, Txn, records_from
-from atlasdb.tree.rank import Slots
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
-from atlasdb_contract.types import Vectors
+from atlasdb_contract.types import Ids, Vectors
 
 DELTA = Generation(0)
 """Generation of the delta's records."""
@@ -43,7 +44,16 @@ def _from(txn: Txn, tables: Tables, generation: Generation, first: int) -> Itera
 
 def opened(dimension: int, records: Iterator[Record]) -> Iterator[Slots]:
     """The slots of each record, checked: views of it."""
-    return (Slots(*matrices.open_slots(dimension, key, record)) for key, record in records)
+    return (matrices.open_slots(dimension, key, record) for key, record in records)
+
+
+def read_tree(txn: Txn, tables: Tables, generation: Generation, first: int, dimension: int) -> Slots:
+    """The record of a tree's slots that begins with `first`: views, checked. DataLoss where it is missing."""
+    key = fmt.POSTING_KEY.pack(generation, first)
+    record = txn.get(key, db=tables.postings)
+    if record is None:
+        raise fmt.damaged("postings", key, "is missing")
+    return matrices.open_slots(dimension, key, record)
 
 
 def write_tree(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
@@ -53,7 +63,7 @@ def write_tree(txn: Txn, tables: Tables, generation: Generation, first: int, slo
 
 
 def append(txn: Txn, tables: Tables, folded: int, slots: Slots) -> None:
-    """Add to the delta; the ids rise and are above all that it holds."""
+    """Add to the delta: a slot for each entry, with ids that follow the last one given."""
     last = _last_short(txn, tables, folded, slots.keys.dimension)
     if last is not None:
         slots = Slots.joined([last, slots])
@@ -72,14 +82,14 @@ def cut_delta(txn: Txn, tables: Tables, dimension: int, folded: int) -> None:
         key, record = bytes(cursor.key()), cursor.value()
         if matrices.last_slot_id(dimension, key, record) <= folded:
             return
-        slots = Slots(*matrices.open_slots(dimension, key, record))
+        slots = matrices.open_slots(dimension, key, record)
         rest = slots.take(slice(int(np.searchsorted(slots.ids, np.uint64(folded), side="right")), None))
     _put(txn, tables, DELTA, folded + 1, rest)
 
 
 def _put(txn: Txn, tables: Tables, generation: Generation, first: int, slots: Slots) -> None:
     key = fmt.POSTING_KEY.pack(generation, first)
-    txn.put(key, matrices.seal_slots(key, slots.ids, slots.value_ids, slots.keys), db=tables.postings)
+    txn.put(key, matrices.seal_slots(key, slots), db=tables.postings)
 
 
 def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots | None:
@@ -89,14 +99,32 @@ def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots 
             return None
         key, record = bytes(cursor.key()), cursor.value()
         generation, first = fmt.POSTING_KEY.unpack(key)
-        enough = matrices.slot_offsets(DELTA_SLOTS).keys + DELTA_SLOTS * dimension
+        enough = matrices.slot_offsets(DELTA_SLOTS, DELTA_SLOTS).keys + DELTA_SLOTS * dimension
         if generation != DELTA or first <= folded or len(record) >= enough:
             return None
         try:
-            ids, value_ids, keys = matrices.open_slots(dimension, key, record)
+            return matrices.open_slots(dimension, key, record).take(slice(None))
         except DataLoss:
             return None
-        return Slots(ids.copy(), value_ids.copy(), Vectors(keys.data.copy(), keys.scales.copy()))
+
+
+def keys_of_delta(txn: Txn, tables: Tables, dimension: int, folded: int, ids: Ids) -> Iterator[tuple[Ids, Vectors]]:
+    """The keys of those of `ids` (sorted) that are in the delta: some ids, and their keys, at a time."""
+    with txn.cursor(tables.postings) as cursor:
+        while len(ids):
+            if not cursor.set_range(fmt.POSTING_KEY.pack(DELTA, int(ids[0]) + 1)):
+                more = cursor.last()
+            else:
+                more = cursor.prev()
+            key = bytes(cursor.key()) if more else b""
+            if key < fmt.POSTING_KEY.pack(DELTA, folded + 1) or key >= fmt.POSTING_KEY.pack(DELTA + 1, 0):
+                return
+            slots = matrices.open_slots(dimension, key, cursor.value())
+            here = ids[: np.searchsorted(ids, slots.ids[-1], side="right")]
+            if not len(here):
+                return
+            yield here, slots.keys.take((here - slots.ids[0]).astype(np.int64))
+            ids = ids[len(here) :]
 
 
 def clear(txn: Txn, tables: Tables, keep: frozenset[int], folded: int, limit: int) -> int:

@@ -79,7 +79,7 @@ class ReadingEnvironment(Environment):
                 handles = {table: self._lmdb.open_db(table_name(collection, table), create=False) for table in TABLES}
             except lmdb.NotFoundError:
                 return False
-        self._tables = self._tables | {collection: Tables(**handles, seen={})}
+        self._tables = self._tables | {collection: Tables.of(handles)}
         return True
 
     def reopen(self, forget: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 from atlasdb import format as fmt
+from atlasdb.siphash import Salt
 from atlasdb.store.environment import Txn
 from atlasdb_contract.errors import NotFound
 from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
@@ -13,12 +14,16 @@ from atlasdb_contract.types import Collection, CollectionConfig
 
 @dataclass(frozen=True, slots=True)
 class TreeRecord:
-    """One tree: the generation that its records are under, and how many ROOTs, INTER nodes and slots they hold."""
+    """One tree: the generation that its records are under, how many ROOTs, INTER nodes, slots and entries they hold,
+    and the lowest and the highest of the entries' ids."""
 
     generation: Generation
     roots: int
     nodes: int
     slots: int
+    entries: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class CollectionRecord:
     config: CollectionConfig
     """Its dimension is never 0 here."""
     created: float
+    salt: Salt
+    """Of the hashes of its texts and vectors."""
     generation: Generation = Generation(0)
     """Of the tree made last."""
     trees: tuple[TreeRecord, ...] = ()
@@ -40,8 +47,9 @@ class CollectionRecord:
     entries: int = 0
     inverse_entries: int = 0
     delta_entries: int = 0
-    """Slots of the delta; deleted ones count."""
+    """Of the delta; deleted ones count."""
     tombstones: int = 0
+    """Deleted entries that are still in a slot."""
     deletions: int = 0
     """Changes of the table of tombstones so far: names its contents in caches."""
     revision: int = 0
@@ -114,6 +122,7 @@ def _config(config: CollectionConfig) -> dict[str, Any]:
 def _open(key: bytes, record: memoryview) -> CollectionRecord:
     content = fmt.open_map("main", key, record)
     config = content.pop("config")
+    content["salt"] = tuple(content["salt"])
     content["trees"] = tuple(TreeRecord(*tree) for tree in content["trees"])
     if isinstance(config["inverse"], list):
         config["inverse"] = frozenset(config["inverse"])

@@ -1,5 +1,6 @@
 """A store folder, open: the environment, its writer, and the views of it."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ class Store:
                     return found
                 what = "with another config" if found.config != config else "already"
                 raise AlreadyExists(f"there is a collection {name!r} {what}; choose another name or drop it first")
-            record = CollectionRecord(registry.next_id(write.txn), name, config, created)
+            salt = (secrets.randbits(64), secrets.randbits(64))
+            record = CollectionRecord(registry.next_id(write.txn), name, config, created, salt)
             write.grows = True
             self.environment.open_tables(write.txn, record.id)
             registry.put(write.txn, record)

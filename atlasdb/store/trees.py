@@ -5,7 +5,7 @@ for its life; a record small enough to share a page may move with any write to i
 """
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from atlasdb.store.environment import Record, Tables, Txn
 from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb.tree.codes import words as code_words
 from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree
+from atlasdb.tree.slots import Positions
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
@@ -98,9 +99,9 @@ def _delta(txn: Txn, tables: Tables, record: CollectionRecord) -> Columns:
 def _slots(records: Iterable[Record], dimension: int) -> tuple[Columns, bool]:
     counts, at, stays = [], [], True
     for key, record in records:
-        count = matrices.slot_count(dimension, key, record)
+        count, entries = matrices.slot_counts(dimension, key, record)
         start = address(record)
-        at.append([start + offset for offset in matrices.slot_offsets(count)])
+        at.append([start + offset for offset in matrices.slot_offsets(count, entries)])
         counts.append(count)
         stays &= len(record) >= ITS_OWN_PAGES
     return _columns(counts, at, SLOT_COLUMNS), stays
@@ -122,6 +123,35 @@ def _nodes(records: Iterable[Record], dimension: int) -> tuple[Columns, int, boo
 
 def _columns(counts: list[int], at: list[list[int]], columns: int) -> Columns:
     return Columns(np.array(counts, np.int64), np.array(at, np.int64).reshape(len(at), columns))
+
+
+def slots_of(txn: Txn, tables: Tables, one: TreeRecord, ids: Ids) -> Positions:
+    """The slot of each entry in a tree: int64 (n,), -1 where it is not in it."""
+    found = np.full(len(ids), -1, np.int64)
+    inside = np.flatnonzero((ids >= one.first) & (ids <= one.last))
+    offsets = (ids[inside] - np.uint64(one.first)).astype(np.int64)
+    parts = offsets >> matrices.PLACES_SHIFT
+    for part in np.unique(parts).tolist():
+        here = parts == part
+        places = nodes.places(txn, tables, one.generation, part)
+        if len(places):
+            slots = places[offsets[here] & (nodes.PLACES - 1)]
+            found[inside[here]] = np.where(slots == nodes.NOWHERE, -1, slots.astype(np.int64))
+    return found
+
+
+def keys_of(txn: Txn, tables: Tables, one: TreeRecord, dimension: int, ids: Ids) -> Iterator[tuple[Ids, Vectors]]:
+    """The keys of those of `ids` (sorted) that are in a tree: some ids, and their keys, at a time."""
+    slots = slots_of(txn, tables, one, ids)
+    there = slots >= 0
+    ids, wanted = ids[there], slots[there]
+    for record in np.unique(wanted >> matrices.SLOTS_SHIFT).tolist():
+        here = wanted >> matrices.SLOTS_SHIFT == record
+        key = fmt.POSTING_KEY.pack(one.generation, record << matrices.SLOTS_SHIFT)
+        lent = txn.get(key, db=tables.postings)
+        if lent is not None:
+            found = matrices.open_slots(dimension, key, lent)
+            yield ids[here], found.keys.take(wanted[here] - (record << matrices.SLOTS_SHIFT))
 
 
 def address(record: memoryview) -> int:

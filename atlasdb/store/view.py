@@ -1,63 +1,76 @@
 """A view: one collection as it is at one moment, in a read transaction that owns all that is borrowed through it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from atlasdb import format as fmt
-from atlasdb.format import EntryColumns, StoredEntry
-from atlasdb.store import entries, postings, tombstones, values
+from atlasdb.format import StoredEntry
+from atlasdb.store import entries, postings, tombstones, trees, values
 from atlasdb.store.changes import Lookup
+from atlasdb.store.directory import Directory, Layout, extended
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.trees import TreeCache
-from atlasdb.store.values import Directory
 from atlasdb.tree.image import Forest
-from atlasdb.tree.rank import Slots
+from atlasdb.tree.slots import Slots
+from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
 
+ROWS_AT_ONCE = 1024
+"""Entries whose rows are copied together."""
+
 
 class Cache:
-    """What views share: where trees lie, and the latest tombstones of each collection. Values are immutable."""
+    """What views share: where trees and rows lie, and the latest tombstones of each collection."""
 
     def __init__(self) -> None:
         self.trees = TreeCache()
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
-        self._values: dict[CollectionId, tuple[int, Directory]] = {}
+        self._rows: dict[tuple[CollectionId, str], tuple[int, Directory]] = {}
 
     def values(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Directory:
         """Where the values lie."""
-        version, where = self._values.get(record.id, (0, Directory.none()))
-        if version != record.next_value:
-            earlier = where if version < record.next_value else Directory.none()
-            where = values.directory(txn, tables, record.dimension, earlier)
-            if version < record.next_value:
-                self._values[record.id] = (record.next_value, where)
+        layout = values.layout(record.dimension)
+        return self._directory(txn, tables, record, "values", record.next_value, layout, values.COLUMNS)
+
+    def entries(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Directory:
+        """Where the entries' rows lie."""
+        return self._directory(txn, tables, record, "entries", record.next_entry, entries.LAYOUT, entries.COLUMNS)
+
+    def _directory(
+        self, txn: Txn, tables: Tables, record: CollectionRecord, table: str, version: int, layout: Layout, columns: int
+    ) -> Directory:
+        none = Directory.none(columns)
+        known, where = self._rows.get((record.id, table), (0, none))
+        if known != version:
+            where = extended(txn, getattr(tables, table), layout, where if known < version else none)
+            if known < version:
+                self._rows[record.id, table] = (version, where)
         return where
 
     def tombstones(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Ids:
-        """Sorted u64 (n,)."""
-        deletions, ids = self._tombstones.get(record.id, (-1, None))
-        if ids is None or deletions != record.deletions:
-            ids = tombstones.read(txn, tables) if record.tombstones else np.zeros(0, np.uint64)
+        """As tombstones.read gives them."""
+        deletions, words = self._tombstones.get(record.id, (-1, None))
+        if words is None or deletions != record.deletions:
+            words = tombstones.read(txn, tables) if record.deletions else np.zeros(0, np.uint64)
             if deletions < record.deletions:
-                self._tombstones[record.id] = (record.deletions, ids)
-        return ids
+                self._tombstones[record.id] = (record.deletions, words)
+        return words
 
-    def add_tombstones(self, before: CollectionRecord, after: CollectionRecord, deleted: Sequence[int]) -> None:
+    def add_tombstones(self, before: CollectionRecord, after: CollectionRecord, deleted: Ids) -> None:
         """A commit of deletions: spares the next view reading them all."""
-        deletions, ids = self._tombstones.get(after.id, (-1, None))
-        if ids is not None and deletions == before.deletions:
-            merged = np.union1d(ids, np.array(deleted, np.uint64))
-            self._tombstones[after.id] = (after.deletions, merged)
+        deletions, words = self._tombstones.get(after.id, (-1, None))
+        if words is not None and deletions == before.deletions:
+            self._tombstones[after.id] = (after.deletions, tombstones.marked(words, deleted))
 
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
         self.trees.forget(collection)
-        self._values.pop(collection, None)
+        for table in ("entries", "values"):
+            self._rows.pop((collection, table), None)
         self._tombstones.pop(collection, None)
 
 
@@ -80,33 +93,51 @@ class View:
         return self.cache.trees.forest(self.txn, self.tables, self.record, self.tombstones())
 
     def tombstones(self) -> Ids:
-        """Sorted u64 (n,)."""
+        """As tree.image.Forest has them."""
         return self.cache.tombstones(self.txn, self.tables, self.record)
 
-    def entries(self, ids: Ids) -> list[StoredEntry]:
+    def there(self, ids: Ids) -> Ids:
+        """Those of `ids` whose entries are there, in their order."""
+        given = ids[(ids > 0) & (ids < self.record.next_entry)]
+        return given[~tombstones.among(self.tombstones(), given)]
+
+    def entries(self, ids: Ids) -> Iterator[StoredEntry]:
         """Those that are there, in the order of `ids`, copied."""
-        found = entries.records(self.txn, self.tables.entries, ids)
-        return [fmt.open_entry(self.record.dimension, key, record) for key, record in found]
+        where = self.cache.entries(self.txn, self.tables, self.record)
+        ids = self.there(ids)
+        for start in range(0, len(ids), ROWS_AT_ONCE):
+            some = ids[start : start + ROWS_AT_ONCE]
+            yield from entries.stored(some, entries.read(where, some))
 
-    def entries_after(self, after: int, limit: int) -> Iterator[StoredEntry]:
-        """Up to `limit` with ids above `after`, in id order, copied."""
-        for key, record in entries.after(self.txn, self.tables.entries, after, limit):
-            yield fmt.open_entry(self.record.dimension, key, record)
-
-    def columns(self, ids: Ids) -> EntryColumns:
-        """Those that are there without their texts, as columns, in the order of `ids`, copied."""
-        return fmt.open_columns(self.record.dimension, entries.records(self.txn, self.tables.entries, ids))
+    def keys(self, ids: Ids) -> Vectors:
+        """The keys of entries that are there, in order: int8 (len(ids), D), copied. DataLoss where one is missing."""
+        order = np.unique(ids)
+        found = Vectors(np.zeros((len(order), self.record.dimension), np.int8), np.full(len(order), np.nan, np.float32))
+        shared = (self.txn, self.tables)
+        of_trees = [trees.keys_of(*shared, one, self.record.dimension, order) for one in self.record.trees]
+        of_delta = postings.keys_of_delta(
+            *shared, self.record.dimension, self.record.folded, order[order > self.record.folded]
+        )
+        for some, keys in chain(*of_trees, of_delta):
+            at = np.searchsorted(order, some)
+            found.data[at], found.scales[at] = keys.data, keys.scales
+        if len(missing := order[np.isnan(found.scales)]):
+            raise DataLoss(f"the key of entry {missing[0]} is missing; `atlasdb verify` lists all damage")
+        return found.take(np.searchsorted(order, ids))
 
     def values(self, ids: Ids) -> Vectors:
         """The values of these ids, in order, copied."""
-        where = self.cache.values(self.txn, self.tables, self.record)
-        return values.read(where, self.record.dimension, ids)
+        return values.read(self.cache.values(self.txn, self.tables, self.record), self.record.dimension, ids)
 
     def slots(self) -> Iterator[Slots]:
         """The slots of every tree and of the delta, record by record, checked."""
         parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
         records = chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded))
         return postings.opened(self.record.dimension, records)
+
+    def delta_after(self, folded: int) -> Iterator[Slots]:
+        """The slots of the delta after the entry `folded`, record by record, checked."""
+        return postings.opened(self.record.dimension, postings.of_delta(self.txn, self.tables, folded))
 
     def pages(self, table: str) -> int:
         """LMDB pages of one of the collection's tables."""

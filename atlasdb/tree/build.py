@@ -1,21 +1,22 @@
 """Plan a whole tree from the keys of all entries; design (4).
 
-    entries by head  ->  INTER nodes (one a head)  ->  ROOTs over nodes  ->  numbers  ->  links  ->  entries in order
+    equal keys of a head: one slot  ->  INTER nodes (one a head)  ->  ROOTs  ->  numbers  ->  links  ->  slots in order
 
-A node is made of the mean of its keys in the metric of `whiten`: ROOTs and links are found there. The plan holds the
-duals, with which a row is compared. Memory beyond the keys: 2 D + 4 L bytes a node and some 40 bytes an entry.
+A node is made of the mean of its slots' keys in the metric of `whiten`: ROOTs and links are found there. The plan holds
+the duals, with which a row is compared. Memory beyond the keys: 2 D + 4 L bytes a node and some 100 bytes an entry.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from atlasdb import siphash
 from atlasdb.tree import graph, kmeans, means, whiten
-from atlasdb.tree.image import I32s, Positions, TreePlan
+from atlasdb.tree.image import I32s, TreePlan
 from atlasdb.tree.kmeans import Tick
+from atlasdb.tree.slots import Positions, Slots, ragged
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import Floats, Progress, Vectors
+from atlasdb_contract.types import Floats, Ids, Progress, Vectors
 
 Report = Callable[[Progress], None]
 
@@ -25,34 +26,33 @@ SAMPLE = 48
 """Nodes for each ROOT that the ROOTs are found on."""
 GATES = 4
 """E: nodes of each ROOT where a walk enters."""
-NODE_ENTRIES = 32
-"""A head of more than twice as many entries gets several nodes."""
+NODE_SLOTS = 32
+"""A head of more than twice as many slots gets several nodes."""
 
 
-def plan(
-    keys: Vectors,
-    heads: npt.NDArray[np.integer],
-    seed: int = 0,
-    progress: Report | None = None,
-    threads: int = 2,
-) -> TreePlan:
-    """Keys int8 (M, D), `heads` (M,) the number of each entry's head; M from 0 up.
+def plan(given: Slots, seed: int = 0, progress: Report | None = None, threads: int = 2) -> TreePlan:
+    """A tree of slots, from none up, in any order; those of one subject with equal keys become one.
 
     `progress` is called every few thousand vectors; what it raises stops the build. The same input and seed give the
     same plan, whatever the number of threads.
     """
-    if not len(keys):
+    keys = given.keys
+    if not len(given):
         return _empty(keys.dimension)
-    order, starts = by_head(keys, heads)
+    members, bounds = distinct(given)
+    group, starts = by_head(given, members, bounds)
+    order = members[bounds[group]]
     metric = whiten.measure(keys, order, starts, seed)
-    nodes = means.of_ranges(keys, order, starts, metric.apply, threads, _ticks(progress, "nodes", len(keys)))
+    nodes = means.of_ranges(keys, order, starts, metric.apply, threads, _ticks(progress, "nodes", len(order)))
     roots, own, likeness = rooted(nodes, seed, progress)
     rank = np.lexsort((positions_within(nodes, own, len(roots)), own))
     nodes, own = nodes.take(rank), own[rank]
     gates = gates_of(own, likeness[rank], len(roots))
     links = graph.linked(nodes, gates, own, seed, threads, _ticks(progress, "graph", 2 * len(nodes)))
-    order, starts = _renumbered(order, starts, rank)
-    return TreePlan(quantise(metric.dual(roots)), gates, means.seen(nodes, metric.dual, threads), links, starts, order)
+    within, starts = ragged(starts, rank)
+    inter = means.seen(nodes, metric.dual, threads)
+    entries = _entries(given, members, bounds, group[within])
+    return TreePlan(quantise(metric.dual(roots)), gates, inter, links, starts, order[within], *entries)
 
 
 def _ticks(progress: Report | None, stage: str, total: int) -> Tick:
@@ -67,29 +67,66 @@ def _ticks(progress: Report | None, stage: str, total: int) -> Tick:
     return tick
 
 
-def by_head(keys: Vectors, heads: npt.NDArray[np.integer]) -> tuple[Positions, Positions]:
-    """Entries in the order of their heads, and where each node's begin: node g has order[starts[g]:starts[g + 1]].
+def distinct(given: Slots) -> tuple[Positions, Positions]:
+    """The slots by subject, those with equal keys together: int64 (S,), and where each such group begins (K + 1,).
+
+    Groups of a subject are in the order of their first entries, and so are the slots of a group.
+    """
+    prints = siphash.of_rows(given.keys.data.view(np.uint8), _NO_SALT)
+    prints[:, 0] ^= given.keys.scales.view(np.uint32)
+    first = given.ids[given.starts[:-1]]
+    order = np.lexsort((first, prints[:, 1], prints[:, 0], given.subjects))
+    parts = (given.subjects[order], prints[order, 0], prints[order, 1])
+    new = np.ones(len(order), np.bool_)
+    new[1:] = np.logical_or.reduce([part[1:] != part[:-1] for part in parts])
+    bounds = np.append(np.flatnonzero(new), len(order))
+    leading = order[bounds[:-1]]
+    within, bounds = ragged(bounds, np.lexsort((first[leading], given.subjects[leading])))
+    return order[within], bounds
+
+
+_NO_SALT = (0, 0)
+"""Who makes two keys of equal prints by design spoils their own entries alone: a print joins only keys of one head."""
+
+
+def by_head(given: Slots, members: Positions, bounds: Positions) -> tuple[Positions, Positions]:
+    """Groups of `distinct` in the order of their heads, (K,), and where each node's begin: node g has the groups
+    starts[g] .. starts[g + 1].
 
     A large head is cut into pieces along the direction in which its keys differ most.
     """
-    order = np.argsort(heads, kind="stable")
-    bounds = np.flatnonzero(np.diff(heads[order])) + 1
-    starts = np.concatenate([[0], bounds, [len(order)]])
+    leading = members[bounds[:-1]]
+    heads = given.subjects[leading]
+    group = np.arange(len(heads))
+    starts = np.concatenate([[0], np.flatnonzero(heads[1:] != heads[:-1]) + 1, [len(heads)]])
     cuts = []
-    for head in np.flatnonzero(np.diff(starts) > 2 * NODE_ENTRIES):
+    for head in np.flatnonzero(np.diff(starts) > 2 * NODE_SLOTS):
         start, stop = int(starts[head]), int(starts[head + 1])
-        order[start:stop] = _along(keys, order[start:stop])
-        size = max(NODE_ENTRIES, round((stop - start) ** 0.5))
+        group[start:stop] = group[start:stop][_along(given.keys, leading[start:stop])]
+        size = max(NODE_SLOTS, round((stop - start) ** 0.5))
         pieces = round((stop - start) / size)
         cuts.append(np.linspace(start, stop, pieces, endpoint=False)[1:].astype(np.int64))
-    return order, np.sort(np.concatenate([starts, *cuts]))
+    return group, np.sort(np.concatenate([starts, *cuts]))
 
 
 def _along(keys: Vectors, members: Positions) -> Positions:
-    """One head's entries, ordered by their keys' first principal direction; equal keys stay together."""
+    """How one head's keys are ordered by their first principal direction."""
     direction = kmeans.principal(keys.take(members[:: max(1, len(members) // 256)]).floats())
     along = np.concatenate([keys.take(chunk).floats() @ direction for chunk in kmeans.chunks(members)])
-    return members[np.argsort(along, kind="stable")]
+    return np.argsort(along, kind="stable")
+
+
+def _entries(given: Slots, members: Positions, bounds: Positions, group: Positions) -> tuple[Positions, Ids, Ids]:
+    """The entries of groups (K,): where those of each begin, (K + 1,), ids and value ids, (M,)."""
+    within, parts = ragged(bounds, group)
+    at, starts = ragged(given.starts, members[within])
+    starts, ids = starts[parts], given.ids[at]
+    falls = ids[1:] < ids[:-1]
+    falls[starts[1:-1] - 1] = False
+    if falls.any():
+        order = np.lexsort((ids, np.repeat(np.arange(len(group)), np.diff(starts))))
+        ids, at = ids[order], at[order]
+    return starts, ids, given.value_ids[at]
 
 
 def rooted(nodes: Vectors, seed: int, progress: Report | None) -> tuple[Floats, Positions, Floats]:
@@ -132,16 +169,10 @@ def gates_of(own: Positions, likeness: Floats, roots: int) -> I32s:
     return gates
 
 
-def _renumbered(order: Positions, starts: Positions, rank: Positions) -> tuple[Positions, Positions]:
-    """Entries and where each node's begin, for nodes in the order of `rank` (B,)."""
-    sizes = np.diff(starts)[rank]
-    moved = np.concatenate([[0], np.cumsum(sizes)])
-    return order[np.repeat(starts[rank] - moved[:-1], sizes) + np.arange(len(order))], moved
-
-
 def _empty(dimension: int) -> TreePlan:
     """The plan of no entry."""
     nothing = Vectors(np.zeros((0, dimension), np.int8), np.zeros(0, np.float32))
     none = np.zeros(0, np.int64)
     links = np.zeros((0, graph.DEGREE), np.int32)
-    return TreePlan(nothing, np.zeros((0, GATES), np.int32), nothing, links, np.zeros(1, np.int64), none)
+    gates, no_ids = np.zeros((0, GATES), np.int32), np.zeros(0, np.uint64)
+    return TreePlan(nothing, gates, nothing, links, np.zeros(1, np.int64), none, np.zeros(1, np.int64), no_ids, no_ids)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from atlasdb.tree.graph import reached
-from atlasdb.tree.image import I32s, Positions
+from atlasdb.tree.image import I32s
+from atlasdb.tree.slots import Positions
 
 
 def problems(gates: I32s, links: I32s, starts: Positions, slots: int) -> list[str]:

@@ -3,12 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import crc
 from atlasdb.tree import codes, kernels, scoring
-from atlasdb.tree.image import Forest, Positions, Tree
-from atlasdb.tree.rank import Found
-from atlasdb_contract.errors import DataLoss
-from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
+from atlasdb.tree.image import Forest, Tree
+from atlasdb.tree.rank import Found, taken
+from atlasdb.tree.slots import Positions
+from atlasdb_contract.types import Beams, FetchCost, Vectors
 
 ROOTS = 8
 """ROOTs whose gates a walk enters by."""
@@ -32,13 +31,15 @@ UNDERFLOW = np.float32(87)
 
 
 class Candidates:
-    """Slots compared with all rows (R, D): `slots` int64 and `logits` float32 (R columns), `count` of them filled."""
+    """Slots compared with all rows (R, D): `slots` int64, `weights` float32, how many entries each has, and `logits`
+    float32 (R columns), `count` of them filled."""
 
     def __init__(self, forest: Forest, rows: Vectors, room: int) -> None:
         self._forest = forest
         self._rows = rows.data
         self._scales = rows.scales
         self.slots = np.empty(room, np.int64)
+        self.weights = np.empty(room, np.float32)
         self.logits = np.empty((room, len(rows)), np.float32)
         self.count = 0
         self.compared = 0
@@ -58,6 +59,7 @@ class Candidates:
             self._scales,
             forest.dead,
             self.slots,
+            self.weights,
             self.logits,
             self.count,
         )
@@ -81,6 +83,7 @@ class Candidates:
                 self._scales,
                 forest.dead,
                 self.slots,
+                self.weights,
                 self.logits,
                 self.count,
                 SURE,
@@ -95,6 +98,7 @@ class Candidates:
         short = self.count + more - len(self.slots)
         if short > 0:
             self.slots = np.concatenate([self.slots, np.empty(short, np.int64)])
+            self.weights = np.concatenate([self.weights, np.empty(short, np.float32)])
             self.logits = np.concatenate([self.logits, np.empty((short, self.logits.shape[1]), np.float32)])
 
 
@@ -116,11 +120,10 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -
         candidates.add_ranges(number, span)
     candidates.add_delta()
     slots = candidates.slots[: candidates.count]
-    scores = scoring.masses(candidates.logits[: candidates.count], UNDERFLOW)
-    chosen = scoring.choose(scores, slots, forest.slots.at, k)
-    read = candidates.compared * (forest.dimension + 12)
+    scores = scoring.masses(candidates.logits[: candidates.count], candidates.weights[: candidates.count], UNDERFLOW)
+    read = candidates.compared * (forest.dimension + scoring.SLOT_BYTES)
     cost = FetchCost(roots, compared, sum(map(len, opened)), candidates.compared, read)
-    return _copied(forest, slots[chosen], scores[chosen], cost)
+    return taken(forest, slots, scores, k, cost)
 
 
 _NO_RANGES = np.zeros((0, 2), np.int64)
@@ -180,12 +183,3 @@ def gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int
     count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
     nearest, _ = kernels.unpack(best[:count])
     return np.unique(tree.gates[nearest]).astype(np.int64)
-
-
-def _copied(forest: Forest, slots: Positions, scores: Floats, cost: FetchCost) -> Found:
-    """The chosen slots, out of the map, each with its checksum compared."""
-    keys = np.empty((len(slots), forest.dimension), np.int8)
-    ids, value_ids, scales, wrong = scoring.gather(slots, forest.slots.at, keys, crc.TABLES)
-    if wrong >= 0:
-        raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
-    return Found(ids, value_ids, Vectors(keys, scales), scores, cost)

@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from atlasdb.tree.image import I32s, Positions
+from atlasdb.tree.image import I32s
 from atlasdb.tree.kernels import dot, first_time, keep, packed, prefetch
 from atlasdb.tree.kmeans import Tick
+from atlasdb.tree.slots import Positions
 from atlasdb_contract.types import Floats, Int8s, Vectors
 
 DEGREE = 32

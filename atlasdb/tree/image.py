@@ -2,12 +2,13 @@
 
     ROOT    centroids of INTER nodes; each has `gates`, INTER nodes near it, where a walk enters
     INTER   one node for a head, or for a piece of a big one; linked to near nodes: the graph that is walked
-    LEAF    the entry keys, in slots; node b has the slots starts[b] .. starts[b + 1]
+    LEAF    the entry keys, in slots (atlasdb/tree/slots.py); node b has the slots starts[b] .. starts[b + 1]
 
 A collection is a forest: a few trees and the delta, the slots that no tree has yet. Nothing here holds vectors but the
 ROOTs: a `Columns` knows the addresses of records in the store's map, and is used while the view it was made in is open.
 """
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +18,15 @@ import numpy.typing as npt
 
 from atlasdb import crc
 from atlasdb.tree.codes import encoded
+from atlasdb.tree.slots import Positions, Slots
 from atlasdb_contract.types import Ids, Vectors
 
 I32s = npt.NDArray[np.int32]
-Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class TreePlan:
-    """What a build found, before anything is written: C ROOTs, B INTER nodes and M entries of D dimensions.
+    """What a build found, before anything is written: C ROOTs, B INTER nodes and K slots of D dimensions.
 
     ROOTs and INTER nodes are numbered so that near ones are near; -1 pads `gates` and `links`, at the end of a row.
     """
@@ -39,9 +40,22 @@ class TreePlan:
     links: I32s
     """(B, L): the graph. From the gates every node is reached."""
     starts: Positions
-    """int64 (B + 1,): node b has the entries order[starts[b]:starts[b + 1]]."""
+    """int64 (B + 1,): node b has the slots starts[b] .. starts[b + 1]."""
     order: Positions
-    """int64 (M,): positions of the entries, in the order of their nodes."""
+    """int64 (K,): for each slot, in the order of nodes, the one of the given slots that has its key."""
+    entry_starts: Positions
+    """int64 (K + 1,): slot i has the entries entry_starts[i] .. entry_starts[i + 1]."""
+    ids: Ids
+    value_ids: Ids
+    """u64 (M,), of the entries."""
+
+    def slots(self, given: Slots, first: int, stop: int) -> Slots:
+        """The slots from `first` to `stop`, copied; `given` is what the plan was made of."""
+        here = self.order[first:stop]
+        starts = self.entry_starts[first : stop + 1]
+        entries = slice(int(starts[0]), int(starts[-1]))
+        keys = given.keys.take(here)
+        return Slots(given.subjects[here], keys, starts - starts[0], self.ids[entries], self.value_ids[entries])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,8 @@ class Columns:
         return Columns(np.concatenate([part.counts for part in parts]), np.concatenate([part.at for part in parts]))
 
 
-SLOT_COLUMNS = 5
-"""ids, value ids, scales, checks, keys."""
+SLOT_COLUMNS = 8
+"""starts, subjects, scales, checks, ids, value ids, seals, keys."""
 NODE_COLUMNS = 6
 """starts, scales, code scales, links, codes, vectors."""
 
@@ -94,10 +108,8 @@ class Tree:
         return len(self.nodes)
 
     @staticmethod
-    def of(planned: TreePlan, keys: Vectors) -> "Tree":
-        """A plan's tree in plain memory, for measurements: entry i has the id i + 1, and its value too."""
-        ids = planned.order.astype(np.uint64) + np.uint64(1)
-        slots = keys.take(planned.order)
+    def of(planned: TreePlan, given: Slots) -> "Tree":
+        """A plan's tree in plain memory, for measurements."""
         bits, code_scales = encoded(planned.nodes)
         nodes: list[npt.NDArray[Any]] = [
             planned.starts.astype(np.uint64),
@@ -107,17 +119,24 @@ class Tree:
             bits,
             planned.nodes.data,
         ]
-        leaf: list[npt.NDArray[Any]] = [ids, ids, slots.scales, crc.of_slots(ids, ids, slots), slots.data]
+        leaf, slots = slots_in_memory(planned.slots(given, 0, len(planned.order)))
         return Tree(
             planned.roots,
             planned.gates,
             in_memory(nodes, len(planned.nodes)),
             planned.links.shape[1],
-            in_memory(leaf, len(ids)),
+            slots,
             WHOLE,
             WHOLE,
             keep=(nodes, leaf),
         )
+
+
+def lent(address: int, shape: tuple[int, ...], kind: Any) -> npt.NDArray[Any]:
+    """An array where it lies, as long as its memory is there."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    memory = (ctypes.c_uint8 * size).from_address(int(address))
+    return np.frombuffer(memory, kind).reshape(shape)
 
 
 WHOLE = 62
@@ -132,9 +151,29 @@ def in_memory(arrays: Sequence[npt.NDArray[Any]], count: int) -> Columns:
     return Columns(np.array([count], np.int64), np.array([at], np.int64))
 
 
+def slots_in_memory(slots: Slots) -> tuple[list[npt.NDArray[Any]], Columns]:
+    """The columns of slots in one record of plain memory, and where they lie; the caller keeps them alive."""
+    checks = crc.of_keys(slots.subjects, slots.keys)
+    seals = crc.of_entries(slots.ids, slots.value_ids, np.repeat(checks, np.diff(slots.starts)))
+    arrays: list[npt.NDArray[Any]] = [
+        slots.starts.astype(np.uint32),
+        slots.subjects,
+        slots.keys.scales,
+        checks,
+        slots.ids,
+        slots.value_ids,
+        seals,
+        slots.keys.data,
+    ]
+    return arrays, in_memory(arrays, len(slots))
+
+
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """All slots of a collection at one moment: its trees, and the delta. `dead` u64, sorted: ids of deleted entries."""
+    """All slots of a collection at one moment: its trees, and the delta.
+
+    `dead` u64: bit i of word j is set if the entry 64 j + i was deleted; entries beyond its end were not.
+    """
 
     dimension: int
     trees: tuple[Tree, ...]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb.tree.image import Positions
+from atlasdb.tree.slots import Positions
 from atlasdb_contract.types import Floats
 
 Tick = Callable[[int], None]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from atlasdb.tree.image import Positions
 from atlasdb.tree.kmeans import Tick
+from atlasdb.tree.slots import Positions
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Floats, Int8s, Vectors
 

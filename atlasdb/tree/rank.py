@@ -1,59 +1,23 @@
-"""Exact comparison of rows with int8 vectors, and the best k of a stream of postings; design (4).
+"""The best k entries of slots that were compared with rows, and the exact scan of all slots; design (4).
 
-Products are exact in int32 (numkong), then float32. An entry's score is the sum over rows of its softmax probability
-among all entries that were compared. Matrices of logits are (R, n): a row of the fetch is contiguous.
+Products are exact in int32 (numkong in the scan), then float32. An entry's score is the sum over rows of its softmax
+probability among all entries that were compared. Entries of one slot have the same score.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from atlasdb import crc
+from atlasdb.tree import scoring
+from atlasdb.tree.image import Forest, lent
+from atlasdb.tree.slots import Positions
+from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import FetchCost, Floats, Ids, Vectors
 
-NO_IDS: Ids = np.zeros(0, np.uint64)
-BATCH = 4096
-"""Entries compared at once; small postings are copied together up to this many."""
 POOL = 8192
-"""Most entries kept of a stream, or eight times k if that is more."""
-
-Postings = Callable[[], Iterable["Slots"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """N slots as columns, often as they lie in the store: ids and value ids u64 (N,), keys int8 (N, D)."""
-
-    ids: Ids
-    value_ids: Ids
-    keys: Vectors
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that are read."""
-        return self.ids.nbytes + self.value_ids.nbytes + self.keys.data.nbytes + self.keys.scales.nbytes
-
-    def take(self, positions: Any) -> "Slots":
-        """Some of it, copied."""
-        return Slots(self.ids[positions], self.value_ids[positions], self.keys.take(positions))
-
-    @staticmethod
-    def joined(views: list["Slots"]) -> "Slots":
-        """At least one, end to end; copied if more."""
-        if len(views) == 1:
-            return views[0]
-        return Slots(
-            np.concatenate([view.ids for view in views]),
-            np.concatenate([view.value_ids for view in views]),
-            Vectors(
-                np.concatenate([view.keys.data for view in views]), np.concatenate([view.keys.scales for view in views])
-            ),
-        )
+"""Most slots kept of a scan, or eight times k if that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +31,36 @@ class Found:
     cost: FetchCost
 
 
-def scan(postings: Postings, rows: Vectors, k: int, tombstones: Ids = NO_IDS) -> "Found":
+def taken(forest: Forest, slots: Positions, scores: Floats, k: int, cost: FetchCost) -> Found:
+    """The best `k` entries of slots int64 (n,), `scores` (n,) being that of one entry of each; equals in the order of
+    their ids. They are copied out of the map with their checksums compared: DataLoss where one is wrong."""
+    chosen = scoring.choose(scores, slots, forest.slots.at, k)
+    slots, scores = slots[chosen], scores[chosen]
+    places, positions = scoring.expand(scores, slots, forest.slots.at, forest.dead, k)
+    slots, scores = slots[places], scores[places]
+    order = np.lexsort((scoring.ids_at(slots, positions, forest.slots.at), -scores))[:k]
+    slots, positions, scores = slots[order], positions[order], scores[order]
+    keys = np.empty((len(slots), forest.dimension), np.int8)
+    ids, value_ids, scales, wrong = scoring.gather(slots, positions, forest.slots.at, keys, crc.TABLES)
+    if wrong >= 0:
+        raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
+    return Found(ids, value_ids, Vectors(keys, scales), scores, cost)
+
+
+def scan(forest: Forest, rows: Vectors, k: int) -> Found:
     """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
 
-    `postings()` gives every record of slots, and the same again if it is called a second time.
+    One pass in bounded memory, and a second one where scores shifted so far that a slot let go early might belong to
+    the best. DataLoss where a chosen slot fails its checksum.
     """
-    return rank(postings, Rows(rows), k, tombstones)
+    asked = Rows(rows)
+    softmax = Softmax(len(asked))
+    pool = Pool(asked, k, softmax)
+    pool.fill(forest, learn=True)
+    if not pool.certain():
+        pool = Pool(asked, k, softmax)
+        pool.fill(forest, learn=False)
+    return pool.found(forest)
 
 
 class Rows:
@@ -104,32 +92,24 @@ class Rows:
 
 
 class Softmax:
-    """Over candidates that come in parts, for each of R rows."""
+    """Over slots that come in parts, for each of R rows; a slot of w entries counts w times."""
 
     def __init__(self, rows: int) -> None:
         self._peak = np.full((rows, 1), -np.inf, np.float32)
         self._total = np.zeros((rows, 1), np.float64)
 
-    def add(self, logits: Floats) -> None:
-        """More candidates: (R, n), n >= 1."""
+    def add(self, logits: Floats, weights: Floats) -> None:
+        """More slots: (R, n), n >= 1, with `weights` (n,)."""
         peak = np.maximum(self._peak, logits.max(axis=1, keepdims=True))
         fade = np.exp(self._peak.astype(np.float64) - peak)
-        self._total = self._total * fade + np.exp(logits - peak).sum(axis=1, keepdims=True, dtype=np.float64)
+        powers = np.exp(logits - peak)
+        self._total = self._total * fade + (powers @ weights.astype(np.float64))[:, None]
         self._peak = peak
 
     def mass(self, logits: Floats) -> Floats:
-        """Probability among all that was added, summed over rows: (R, n) -> float32 (n,)."""
+        """Probability of an entry among all that was added, summed over rows: (R, n) -> float32 (n,)."""
         shares: Floats = (1 / self._total[:, 0]).astype(np.float32) @ np.exp(logits - self._peak)
         return shares
-
-
-def mass(logits: Floats) -> Floats:
-    """Softmax over the candidates of (R, n), summed over rows: float32 (n,)."""
-    if not logits.shape[1]:
-        return np.zeros(0, np.float32)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = (1 / powers.sum(axis=1)) @ powers
-    return shares
 
 
 def best(scores: Floats, wanted: int) -> npt.NDArray[np.int64]:
@@ -139,25 +119,11 @@ def best(scores: Floats, wanted: int) -> npt.NDArray[np.int64]:
     return np.argpartition(-scores, wanted - 1)[:wanted]
 
 
-def rank(postings: Postings, rows: Rows, k: int, tombstones: Ids = NO_IDS) -> Found:
-    """The best `k` entries of all postings, in bounded memory, less those whose ids are in `tombstones` (sorted).
-
-    One pass, but where scores shifted so far that an entry let go early might belong to the best: then a second one.
-    """
-    softmax = Softmax(len(rows))
-    pool = Pool(rows, k, softmax)
-    pool.fill(postings(), tombstones, learn=True)
-    if not pool.certain():
-        pool = Pool(rows, k, softmax)
-        pool.fill(postings(), tombstones, learn=False)
-    return pool.found()
-
-
 class Pool:
-    """The entries of a stream that may be among its best k.
+    """The slots of a scan that may be among its best k.
 
-    Scores only fall as the softmax grows, so an entry that is let go has a final score of at most `_lost`, the largest
-    score that any such entry had at that time.
+    Scores only fall as the softmax grows, so a slot that is let go has a final score of at most `_lost`, the largest
+    score that any such slot had at that time.
     """
 
     def __init__(self, rows: Rows, k: int, softmax: Softmax) -> None:
@@ -165,44 +131,50 @@ class Pool:
         self._k = k
         self._limit = max(POOL, 8 * k)
         self._softmax = softmax
-        self._parts: list[tuple[Slots, Floats]] = []
+        self._parts: list[tuple[Positions, Floats]] = []
         self._count = 0
         self._lost = np.float32(-1)
         self._compared = 0
-        self._bytes = 0
 
-    def fill(self, postings: Iterable[Slots], tombstones: Ids, learn: bool) -> None:
-        """Compare all. `learn`: the softmax does not know these entries yet."""
-        for batch in _batches(postings):
-            self._bytes += batch.nbytes
-            if len(tombstones):
-                batch = batch.take(~_among(batch.ids, tombstones))
-                if not len(batch):
-                    continue
-            logits = self._rows.logits(batch.keys)
-            self._compared += len(batch)
-            if learn:
-                self._softmax.add(logits)
-            if self._lost >= 0:
-                kept = np.flatnonzero(self._softmax.mass(logits) > self._lost)
-                batch, logits = batch.take(kept), logits[:, kept]
-            self._parts.append((batch, logits))
-            self._count += len(batch)
-            if self._count > self._limit:
-                self._prune(self._limit // 2)
+    def fill(self, forest: Forest, learn: bool) -> None:
+        """Compare all. `learn`: the softmax does not know these slots yet."""
+        for record, count in enumerate(forest.slots.counts.tolist()):
+            at = forest.slots.at[record]
+            keys = lent(at[scoring.KEYS], (count, self._rows.dimension), np.int8)
+            scales = lent(at[scoring.SCALES], (count,), np.float32)
+            weights = scoring.alive_in(record, count, forest.slots.at, forest.dead)
+            logits = self._rows.logits(Vectors(keys, scales))
+            slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(count)
+            if (weights == 0).any():
+                there = weights > 0
+                logits, slots, weights = logits[:, there], slots[there], weights[there]
+            if len(slots):
+                self._add(slots, logits, weights, learn)
 
-    def _join(self) -> tuple[Slots, Floats]:
-        views, logits = zip(*self._parts, strict=True)
-        return Slots.joined(list(views)), logits[0] if len(logits) == 1 else np.concatenate(logits, axis=1)
+    def _add(self, slots: Positions, logits: Floats, weights: Floats, learn: bool) -> None:
+        self._compared += len(slots)
+        if learn:
+            self._softmax.add(logits, weights)
+        if self._lost >= 0:
+            kept = np.flatnonzero(self._softmax.mass(logits) > self._lost)
+            slots, logits = slots[kept], logits[:, kept]
+        self._parts.append((slots, logits))
+        self._count += len(slots)
+        if self._count > self._limit:
+            self._prune(self._limit // 2)
+
+    def _join(self) -> tuple[Positions, Floats]:
+        slots, logits = zip(*self._parts, strict=True)
+        return np.concatenate(slots), np.concatenate(logits, axis=1)
 
     def _prune(self, wanted: int) -> None:
-        view, logits = self._join()
+        slots, logits = self._join()
         scores = self._softmax.mass(logits)
         kept = best(scores, wanted)
         gone = np.ones(len(scores), np.bool_)
         gone[kept] = False
         self._lost = max(self._lost, scores[gone].max(initial=np.float32(-1)))
-        self._parts = [(view.take(kept), logits[:, kept])]
+        self._parts = [(slots[kept], logits[:, kept])]
         self._count = len(kept)
 
     def certain(self) -> bool:
@@ -212,37 +184,11 @@ class Pool:
         scores = np.sort(self._softmax.mass(self._join()[1]))
         return bool(scores[-self._k] >= self._lost)
 
-    def found(self) -> Found:
-        """The best k, best first; equals in the order of their ids."""
-        cost = FetchCost(entries_scored=self._compared, bytes_read=self._bytes)
-        if not self._count:
-            nothing = Vectors(np.zeros((0, self._rows.dimension), np.int8), np.zeros(0, np.float32))
-            return Found(NO_IDS, NO_IDS, nothing, np.zeros(0, np.float32), cost)
-        view, logits = self._join()
-        scores = self._softmax.mass(logits)
-        chosen = best(scores, self._k)
-        chosen = chosen[np.lexsort((view.ids[chosen], -scores[chosen]))]
-        chosen_view = view.take(chosen)
-        return Found(chosen_view.ids, chosen_view.value_ids, chosen_view.keys, scores[chosen], cost)
-
-
-def _among(ids: Ids, tombstones: Ids) -> npt.NDArray[np.bool_]:
-    places = np.minimum(np.searchsorted(tombstones, ids), len(tombstones) - 1)
-    found: npt.NDArray[np.bool_] = tombstones[places] == ids
-    return found
-
-
-def _batches(postings: Iterable[Slots]) -> Iterator[Slots]:
-    """The same entries in views of about BATCH."""
-    waiting: list[Slots] = []
-    count = 0
-    for view in postings:
-        if not len(view):
-            continue
-        waiting.append(view)
-        count += len(view)
-        if count >= BATCH:
-            yield Slots.joined(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield Slots.joined(waiting)
+    def found(self, forest: Forest) -> Found:
+        """The best k entries, best first."""
+        slots, logits = (
+            self._join() if self._parts else (np.zeros(0, np.int64), np.zeros((len(self._rows), 0), np.float32))
+        )
+        scores = self._softmax.mass(logits) if len(slots) else np.zeros(0, np.float32)
+        read = self._compared * (self._rows.dimension + scoring.SLOT_BYTES)
+        return taken(forest, slots, scores, self._k, FetchCost(entries_scored=self._compared, bytes_read=read))

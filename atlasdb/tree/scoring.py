@@ -6,19 +6,52 @@ import numpy as np
 from numba import carray, njit
 
 from atlasdb import crc
-from atlasdb.tree.kernels import STARTS, dot, f32, i8, pointer, u64
+from atlasdb.tree.kernels import STARTS as NODE_STARTS
+from atlasdb.tree.kernels import dot, f32, i8, pointer, prefetch, u64
 
-IDS, VALUE_IDS, SCALES, CHECKS, KEYS = range(5)
+STARTS, SUBJECTS, SCALES, CHECKS, IDS, VALUE_IDS, SEALS, KEYS = range(8)
 POSITION_BITS = 40
 """A slot is named by record << POSITION_BITS | its position there."""
+SLOT_BYTES = 8
+"""Bytes that are read of a slot beside its key."""
+_LINE = 64
+_AHEAD = 8
+"""Cache lines of a node's first keys that are asked for while the node before it is compared."""
+
+
+@njit(inline="always")
+def u32(address: Any, position: Any) -> Any:
+    """One number of a uint32 column."""
+    return carray(pointer(address + 4 * position), (1,), np.uint32)[0]
 
 
 @njit(inline="always")
 def _dead(dead: Any, number: Any) -> Any:
-    if not len(dead):
-        return False
-    at = np.searchsorted(dead, number)
-    return at < len(dead) and dead[at] == number
+    word = number >> np.uint64(6)
+    return word < len(dead) and (dead[word] >> (number & np.uint64(63))) & np.uint64(1) != 0
+
+
+@njit(inline="always")
+def _place(slot: Any) -> Any:
+    return slot >> POSITION_BITS, slot & ((np.int64(1) << POSITION_BITS) - 1)
+
+
+@njit(inline="always")
+def _span(at: Any, record: Any, position: Any) -> Any:
+    """The entries of one slot: from, to. A span that can't be is empty."""
+    start, stop = np.int64(u32(at[record, STARTS], position)), np.int64(u32(at[record, STARTS], position + 1))
+    return (start, stop) if stop > start else (start, start)
+
+
+@njit(inline="always")
+def _alive(at: Any, record: Any, position: Any, dead: Any) -> Any:
+    """How many entries of one slot are there."""
+    start, stop = _span(at, record, position)
+    count = stop - start
+    if len(dead):
+        for i in range(start, stop):
+            count -= _dead(dead, u64(at[record, IDS], i))
+    return count
 
 
 @njit(nogil=True, cache=True)
@@ -27,7 +60,8 @@ def ranges(nodes: Any, shift: Any, at: Any, total: Any) -> Any:
     found = np.zeros((len(nodes), 2), np.int64)
     for i in range(len(nodes)):
         record, position = nodes[i] >> shift, nodes[i] & ((np.int64(1) << shift) - 1)
-        start, stop = np.int64(u64(at[record, STARTS], position)), np.int64(u64(at[record, STARTS], position + 1))
+        start = np.int64(u64(at[record, NODE_STARTS], position))
+        stop = np.int64(u64(at[record, NODE_STARTS], position + 1))
         if 0 <= start <= stop <= total:
             found[i, 0], found[i, 1] = start, stop
     return found
@@ -43,30 +77,44 @@ def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: An
         out[r] = np.float32(dot(key, rows[r])) * scale * scales[r]
 
 
+@njit(inline="always")
+def _ask_for(at: Any, record: Any, position: Any, size: Any) -> None:
+    start = at[record, KEYS] + position * size
+    for line in range(_AHEAD):
+        prefetch(start + line * _LINE)
+    prefetch(at[record, SCALES] + 4 * position)
+    prefetch(at[record, STARTS] + 4 * position)
+
+
 @njit(nogil=True, cache=True)
 def score_ranges(
-    wanted: Any, base: Any, shift: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, logits: Any, count: Any
+    wanted: Any, base: Any, shift: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, weights: Any,
+    logits: Any, count: Any,
 ) -> Any:  # fmt: skip
     """Compare the slots of `wanted` (n, 2) of the tree whose records begin at `base` with rows int8 (R, D).
 
-    Appends to `slots` int64 (cap,) and `logits` float32 (cap, R) from `count` on, the dead left out; the new count.
+    Appends to `slots` int64 (cap,), `weights` float32 (cap,), how many entries the slot has, and `logits` float32
+    (cap, R) from `count` on, slots without entries left out; the new count.
     """
     mask = (np.int64(1) << shift) - 1
     for i in range(len(wanted)):
+        if i + 1 < len(wanted):
+            _ask_for(at, base + (wanted[i + 1, 0] >> shift), wanted[i + 1, 0] & mask, rows.shape[1])
         for slot in range(wanted[i, 0], wanted[i, 1]):
             record, position = base + (slot >> shift), slot & mask
-            if _dead(dead, u64(at[record, IDS], position)):
-                continue
-            _logits(at, record, position, rows, scales, logits[count])
-            slots[count] = (record << POSITION_BITS) | position
-            count += 1
+            alive = _alive(at, record, position, dead)
+            if alive:
+                _logits(at, record, position, rows, scales, logits[count])
+                slots[count] = (record << POSITION_BITS) | position
+                weights[count] = alive
+                count += 1
     return count
 
 
 @njit(nogil=True, cache=True)
 def score_records(
-    first: Any, skip: Any, counts: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, logits: Any, count: Any,
-    sure: Any, peaks: Any, window: Any,
+    first: Any, skip: Any, counts: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, weights: Any,
+    logits: Any, count: Any, sure: Any, peaks: Any, window: Any,
 ) -> Any:  # fmt: skip
     """The same for all slots of the records from `first` on, the first `skip` of it left out.
 
@@ -77,7 +125,8 @@ def score_records(
         for position in range(skip, counts[record]):
             if count == len(slots):
                 return count, record, position
-            if _dead(dead, u64(at[record, IDS], position)):
+            alive = _alive(at, record, position, dead)
+            if not alive:
                 continue
             _logits(at, record, position, rows, scales, logits[count])
             near = count < sure
@@ -86,14 +135,25 @@ def score_records(
                 peaks[r] = max(peaks[r], logits[count, r])
             if near:
                 slots[count] = (record << POSITION_BITS) | position
+                weights[count] = alive
                 count += 1
         skip = 0
     return count, len(counts), 0
 
 
 @njit(nogil=True, cache=True)
-def masses(logits: Any, window: Any) -> Any:
-    """Softmax over the candidates of (n, R), summed over rows: float32 (n,). What is `window` below a peak counts 0."""
+def alive_in(record: Any, count: Any, at: Any, dead: Any) -> Any:
+    """How many entries each slot of a record has: float32 (count,)."""
+    found = np.empty(count, np.float32)
+    for position in range(count):
+        found[position] = _alive(at, record, position, dead)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def masses(logits: Any, weights: Any, window: Any) -> Any:
+    """Softmax over the entries of slots (n, R), summed over rows: float32 (n,), of one entry of each slot. What is
+    `window` below a peak counts 0. The logits are overwritten."""
     count, rows = logits.shape
     peaks = np.full(rows, -np.inf, np.float32)
     for i in range(count):
@@ -105,7 +165,7 @@ def masses(logits: Any, window: Any) -> Any:
             over = logits[i, r] - peaks[r]
             if over >= -window:
                 power = np.exp(over)
-                totals[r] += power
+                totals[r] += np.float64(power) * weights[i]
                 logits[i, r] = power
             else:
                 logits[i, r] = 0
@@ -116,16 +176,22 @@ def masses(logits: Any, window: Any) -> Any:
     return found
 
 
+@njit(inline="always")
+def _first_id(slot: Any, at: Any) -> Any:
+    record, position = _place(slot)
+    return u64(at[record, IDS], np.int64(u32(at[record, STARTS], position)))
+
+
 @njit(nogil=True, cache=True)
 def choose(scores: Any, slots: Any, at: Any, k: Any) -> Any:
-    """Positions of the k best scores, best first; equals in the order of their ids."""
+    """Positions of the k best scores, best first; equals in the order of their first ids."""
     kept = np.empty(min(k, len(scores)), np.int64)
     ids = np.empty(len(kept), np.uint64)
     count = 0
     for i in range(len(scores)):
         if count == len(kept) and scores[i] < scores[kept[count - 1]]:
             continue
-        number = u64(at[slots[i] >> POSITION_BITS, IDS], slots[i] & ((np.int64(1) << POSITION_BITS) - 1))
+        number = _first_id(slots[i], at)
         low, high = 0, count
         while low < high:
             middle = (low + high) >> 1
@@ -145,51 +211,110 @@ def choose(scores: Any, slots: Any, at: Any, k: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def gather(slots: Any, at: Any, keys: Any, tables: Any) -> Any:
-    """Copy slots out: ids, value ids u64 (k,), scales float32 (k,); keys into int8 (k, D). Last, the place of the first
-    slot whose CRC32C is wrong; -1: none."""
+def expand(scores: Any, slots: Any, at: Any, dead: Any, k: Any) -> Any:
+    """The entries of slots, best first: the place of each one's slot, and its position in that slot's record, int64
+    (n,); as many of each slot as may be among the best k, in the order of their ids."""
+    places, positions = np.empty(2 * k, np.int64), np.empty(2 * k, np.int64)
+    count, enough = 0, np.float32(-1)
+    for i in range(len(slots)):
+        if count >= k and scores[i] < enough:
+            break
+        record, position = _place(slots[i])
+        start, stop = _span(at, record, position)
+        taken = 0
+        for entry in range(start, stop):
+            if taken == k:
+                break
+            if len(dead) and _dead(dead, u64(at[record, IDS], entry)):
+                continue
+            if count == len(places):
+                places = np.concatenate((places, np.empty_like(places)))
+                positions = np.concatenate((positions, np.empty_like(positions)))
+            places[count], positions[count] = i, entry
+            count += 1
+            taken += 1
+            if count == k:
+                enough = scores[i]
+    return places[:count], positions[:count]
+
+
+@njit(nogil=True, cache=True)
+def ids_at(slots: Any, positions: Any, at: Any) -> Any:
+    """The ids of entries, of which `slots` are the slots: u64 (n,)."""
+    found = np.empty(len(slots), np.uint64)
+    for i in range(len(slots)):
+        found[i] = u64(at[slots[i] >> POSITION_BITS, IDS], positions[i])
+    return found
+
+
+@njit(inline="always")
+def _copy(address: Any, count: Any, out: Any) -> None:
+    out[:] = carray(pointer(address), (count,), np.uint8)
+
+
+@njit(nogil=True, cache=True)
+def gather(slots: Any, positions: Any, at: Any, keys: Any, tables: Any) -> Any:
+    """Copy entries out, of which `slots` are the slots: ids, value ids u64 (n,), scales float32 (n,); keys into int8
+    (n, D). Last, the place of the first one whose slot or seal fails its CRC32C; -1: none."""
     count, size = keys.shape
     ids, value_ids, scales = np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.float32)
-    record_bytes = np.empty(20 + size, np.uint8)
+    of_slot, of_entry = np.empty(12 + size, np.uint8), np.empty(20, np.uint8)
     wrong = -1
     for i in range(count):
-        record, position = slots[i] >> POSITION_BITS, slots[i] & ((np.int64(1) << POSITION_BITS) - 1)
-        ids[i], value_ids[i] = u64(at[record, IDS], position), u64(at[record, VALUE_IDS], position)
+        record, position = _place(slots[i])
         scales[i] = f32(at[record, SCALES], position)
         keys[i] = i8(at[record, KEYS] + position * size, size)
-        record_bytes[0:8] = carray(pointer(at[record, IDS] + 8 * position), (8,), np.uint8)
-        record_bytes[8:16] = carray(pointer(at[record, VALUE_IDS] + 8 * position), (8,), np.uint8)
-        record_bytes[16:20] = carray(pointer(at[record, SCALES] + 4 * position), (4,), np.uint8)
-        record_bytes[20:] = carray(pointer(at[record, KEYS] + position * size), (size,), np.uint8)
-        check = carray(pointer(at[record, CHECKS] + 4 * position), (1,), np.uint32)[0]
-        if wrong < 0 and np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), record_bytes)) != check:
+        if i == 0 or slots[i] != slots[i - 1]:
+            _copy(at[record, SUBJECTS] + 8 * position, 8, of_slot[0:8])
+            _copy(at[record, SCALES] + 4 * position, 4, of_slot[8:12])
+            _copy(at[record, KEYS] + position * size, size, of_slot[12:])
+            check = np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), of_slot))
+            if wrong < 0 and check != u32(at[record, CHECKS], position):
+                wrong = i
+        entry = positions[i]
+        ids[i], value_ids[i] = u64(at[record, IDS], entry), u64(at[record, VALUE_IDS], entry)
+        _copy(at[record, IDS] + 8 * entry, 8, of_entry[0:8])
+        _copy(at[record, VALUE_IDS] + 8 * entry, 8, of_entry[8:16])
+        _copy(at[record, CHECKS] + 4 * position, 4, of_entry[16:20])
+        seal = np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), of_entry))
+        if wrong < 0 and seal != u32(at[record, SEALS], entry):
             wrong = i
     return ids, value_ids, scales, wrong
 
 
 @njit(nogil=True, cache=True)
-def gather_values(ids: Any, records: Any, firsts: Any, counts: Any, at: Any, data: Any, tables: Any) -> Any:
-    """Copy values out: int8 into `data` (k, D), scales float32 (k,). Value ids[i] is in record records[i]; a record's
-    scales, checks and vectors begin at at[r, 0..2]. Last, the first place where a value is missing or its CRC32C is
-    wrong; -1: none."""
+def same_identity(records: Any, positions: Any, at: Any, identities: Any) -> Any:
+    """Whether value i, at positions[i] of record records[i] (-1: nowhere), has the identity u64 identities[i] (2,)."""
+    found = np.zeros(len(records), np.bool_)
+    for i in range(len(records)):
+        if records[i] >= 0:
+            start = at[records[i], 0] + 16 * positions[i]
+            found[i] = u64(start, 0) == identities[i, 0] and u64(start, 1) == identities[i, 1]
+    return found
+
+
+@njit(nogil=True, cache=True)
+def gather_values(ids: Any, records: Any, positions: Any, at: Any, data: Any, tables: Any) -> Any:
+    """Copy values out: int8 into `data` (k, D), scales float32 (k,). Value ids[i] is at positions[i] of record
+    records[i] (-1: nowhere), whose identities, scales, checks and vectors begin at at[r, 0..3]. Last, the first place
+    where a value is missing or its CRC32C is wrong; -1: none."""
     count, size = data.shape
     scales = np.zeros(count, np.float32)
     bytes_of = np.empty(12 + size, np.uint8)
     number = np.empty(1, np.uint64)
     wrong = -1
     for i in range(count):
-        record = records[i]
-        position = np.int64(ids[i] - firsts[record]) if record >= 0 else np.int64(0)
-        if record < 0 or position >= counts[record]:
+        record, position = records[i], positions[i]
+        if record < 0:
             wrong = i if wrong < 0 else wrong
             continue
-        scales[i] = f32(at[record, 0], position)
-        data[i] = i8(at[record, 2] + position * size, size)
+        scales[i] = f32(at[record, 1], position)
+        data[i] = i8(at[record, 3] + position * size, size)
         number[0] = ids[i]
         bytes_of[0:8] = number.view(np.uint8)
-        bytes_of[8:12] = carray(pointer(at[record, 0] + 4 * position), (4,), np.uint8)
-        bytes_of[12:] = carray(pointer(at[record, 2] + position * size), (size,), np.uint8)
-        check = carray(pointer(at[record, 1] + 4 * position), (1,), np.uint32)[0]
-        if wrong < 0 and np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), bytes_of)) != check:
+        _copy(at[record, 1] + 4 * position, 4, bytes_of[8:12])
+        _copy(at[record, 3] + position * size, size, bytes_of[12:])
+        check = np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), bytes_of))
+        if wrong < 0 and check != u32(at[record, 2], position):
             wrong = i
     return scales, wrong

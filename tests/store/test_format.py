@@ -5,13 +5,22 @@ import pytest
 
 from atlasdb import format as fmt
 from atlasdb import matrices
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Triple, Vectors
 
 KEYS = Vectors(np.array([[1, -2, 127], [4, 5, -6]], np.int8), np.array([0.5, 0.25], np.float32))
 IDS = np.array([7, 258], np.uint64)
-COLUMNS = fmt.EntryColumns(IDS, np.array([2, 1], np.uint8), IDS * np.uint64(2), IDS * np.uint64(3), KEYS)
-TEXTS = [fmt.entry_text("h", "r", "t", "s", {"k": "v"}), fmt.entry_text("a", "b", "c", "", {})]
+TEXTS = [fmt.entry_text("h", "r", "t", "s", {"k": "v"})[0], fmt.entry_text("a", "b", "c", "", {})[0]]
+ROWS = matrices.EntryRows(
+    np.array([2, 1], np.uint8),
+    IDS * np.uint64(2),
+    np.frombuffer(b"".join(TEXTS), np.uint8),
+    np.cumsum([len(text) for text in TEXTS]),
+)
+SLOTS = Slots(
+    IDS * np.uint64(3), KEYS, np.array([0, 1, 3]), np.array([7, 8, 258], np.uint64), np.arange(3, dtype=np.uint64)
+)
 
 
 def golden() -> dict[str, tuple[bytes, bytes]]:
@@ -20,22 +29,25 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
     node_key = fmt.NODE_KEY.pack(1, fmt.Level.INTER, 9)
     code = np.array([[1 << 40]], np.uint64), np.array([0.75], np.float32)
     node = matrices.NodeColumns(KEYS.take([0]), *code, np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
+    identities = np.frombuffer(b"0123456789abcdef" + b"x" * 16, "<u8").reshape(2, 2)
+    places_key = fmt.NODE_KEY.pack(1, fmt.PLACES, 3)
     pairs_key = fmt.INDEX_KEY.pack(1, fmt.IndexKind.LEAF, 0xABCDEF)
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
-        "entry": fmt.entry_records(COLUMNS, TEXTS)[0],
-        "values": (fmt.id_key(7), matrices.seal_values(fmt.id_key(7), 7, b"0123456789abcdef" + b"x" * 16, KEYS)),
+        "entries": (fmt.id_key(7), matrices.seal_entries(fmt.id_key(7), 7, ROWS)),
+        "values": (fmt.id_key(7), matrices.seal_values(fmt.id_key(7), 7, identities, KEYS)),
         "pairs": (pairs_key, fmt.seal_pairs(pairs_key, IDS, IDS * np.uint64(5))),
-        "posting": (key, matrices.seal_slots(key, IDS, IDS * np.uint64(2), KEYS)),
+        "posting": (key, matrices.seal_slots(key, SLOTS)),
         "node": (node_key, matrices.seal_nodes(node_key, node)),
-        "tombstone": (fmt.id_key(7), fmt.seal(fmt.id_key(7), b"")),
+        "places": (places_key, matrices.seal_places(places_key, np.array([5, (1 << 32) - 1], np.uint32))),
     }
 
 
 GOLDEN = {
-    "entry": (
+    "entries": (
         "00000000 00000007",
-        "d353c3cf 02000000 0e000000 00000000 15000000 00000000 0000003f 01fe7f95 a168a172 a174a173 81a16ba1 76",
+        "4ac1d000 02000000 17000000 00000000 0e000000 00000000 04020000 00000000 0e000000 17000000 3ed7b800 "
+        "e0c413ef 020195a1 68a172a1 74a17381 a16ba176 95a161a1 62a163a0 80",
     ),
     "format": ("666f726d 6174", "966fcbfa 41544c41 53444200 01000000 00000000"),
     "node": (
@@ -48,13 +60,15 @@ GOLDEN = {
         "01020000 000000ab cdef",
         "ba539052 02000000 07000000 00000000 02010000 00000000 23000000 00000000 0a050000 00000000",
     ),
+    "places": ("00000001 02000000 03", "3ec15829 05000000 ffffffff"),
     "posting": (
         "00000001 00000000 00001000",
-        "c34daa92 02000000 03000000 00000000 07000000 00000000 02010000 00000000 0e000000 00000000 04020000 "
-        "00000000 0000003f 0000803e 692cd386 da84f0fa 00000000 00000000 00000000 00000000 00000000 00000000 "
-        "00000000 00000000 00000000 00000000 00000000 00000000 01fe7f04 05fa",
+        "bb8077f8 02000000 03000000 03000000 07000000 00000000 08000000 00000000 02010000 00000000 00000000 "
+        "00000000 01000000 00000000 02000000 00000000 15000000 00000000 06030000 00000000 00000000 01000000 "
+        "03000000 0000003f 0000803e eb755f20 af4855c2 047b41e8 8e69fe18 5a7d2323 00000000 00000000 00000000 "
+        "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
+        "01fe7f04 05fa",
     ),
-    "tombstone": ("00000000 00000007", "61d6e258"),
     "values": (
         "00000000 00000007",
         "e9fc384d 02000000 03000000 00000000 30313233 34353637 38396162 63646566 78787878 78787878 78787878 "
@@ -70,29 +84,30 @@ def test_records_are_as_they_were(kind: str) -> None:
     assert (key.hex(" ", -4), record.hex(" ", -4)) == GOLDEN[kind]
 
 
-def test_entries_come_back_one_by_one_and_as_columns() -> None:
-    records = fmt.entry_records(COLUMNS, TEXTS)
-    first, second = (fmt.open_entry(3, key, record) for key, record in records)
-    assert first.triple == Triple("h", "r", "t", "s", {"k": "v"})
-    assert (second.id, second.flags, second.value_id, second.subject) == (258, 1, 516, 774)
-    np.testing.assert_array_equal(second.key.floats(), KEYS.floats()[1:])
-    columns = fmt.open_columns(3, records)
-    for name in ("ids", "flags", "value_ids", "subjects"):
-        np.testing.assert_array_equal(getattr(columns, name), getattr(COLUMNS, name))
-    np.testing.assert_array_equal(columns.keys.floats(), KEYS.floats())
+def test_entries_come_back() -> None:
+    key = fmt.id_key(7)
+    rows = matrices.open_entries(key, bytes(matrices.seal_entries(key, 7, ROWS)))
+    for name in ("flags", "value_ids", "texts", "ends"):
+        np.testing.assert_array_equal(getattr(rows, name), getattr(ROWS, name))
+    second = rows.part(1, 2)
+    assert fmt.open_text(second.texts.tobytes()) == Triple("a", "b", "c")
+    assert (second.flags.tolist(), second.value_ids.tolist(), second.ends.tolist()) == ([1], [516], [len(TEXTS[1])])
+    both = matrices.EntryRows.joined([rows.part(0, 1), second])
+    np.testing.assert_array_equal(both.ends, ROWS.ends)
 
 
 @pytest.mark.parametrize("count", range(9))
 def test_a_postings_matrix_begins_on_a_cache_line(count: int) -> None:
     keys = Vectors(np.arange(3 * count, dtype=np.int8).reshape(count, 3), np.ones(count, np.float32))
-    ids = np.arange(count, dtype=np.uint64)
+    ids = np.arange(2 * count, dtype=np.uint64)
+    slots = Slots(ids[:count] + np.uint64(9), keys, 2 * np.arange(count + 1), ids, ids + np.uint64(1))
     key = fmt.POSTING_KEY.pack(1, 0)
-    record = matrices.seal_slots(key, ids, ids + np.uint64(1), keys)
+    record = matrices.seal_slots(key, slots)
     assert (len(record) - keys.data.size + 16) % 64 == 0
-    got_ids, value_ids, got = matrices.open_slots(3, key, record)
-    np.testing.assert_array_equal(got_ids, ids)
-    np.testing.assert_array_equal(value_ids, ids + np.uint64(1))
-    np.testing.assert_array_equal(got.data, keys.data)
+    got = matrices.open_slots(3, key, bytes(record))
+    for name in ("subjects", "starts", "ids", "value_ids"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(slots, name))
+    np.testing.assert_array_equal(got.keys.data, keys.data)
 
 
 @pytest.mark.parametrize("size", [0, 10, 20_000])

@@ -167,4 +167,4 @@ def test_a_view_keeps_its_moment(owner: Wire, reader: Database) -> None:
         ids = np.arange(1, 51, dtype=np.uint64)
         entries = view.entries(ids)
         assert [entry.id for entry in entries] == list(range(1, 51))
-        assert (view.columns(ids).keys.data == keys.data).all()
+        assert (view.keys(ids).data == keys.data).all()

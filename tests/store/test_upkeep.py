@@ -120,9 +120,9 @@ def test_upkeep_that_fails_is_tried_again_and_does_not_stand_in_the_way(
 
 def test_a_fold_takes_in_the_trees_that_are_not_much_bigger() -> None:
     def chosen(delta: int, *sizes: int) -> list[int]:
-        trees = tuple(TreeRecord(Generation(i + 1), 1, 1, size) for i, size in enumerate(sizes))
+        trees = tuple(TreeRecord(Generation(i + 1), 1, 1, size, size, 1, size) for i, size in enumerate(sizes))
         config = CollectionConfig("none", 4)
-        record = CollectionRecord(CollectionId(1), "c", config, 0, trees=trees, delta_entries=delta)
+        record = CollectionRecord(CollectionId(1), "c", config, 0, (1, 2), trees=trees, delta_entries=delta)
         return [tree.slots for tree in small_trees(record)]
 
     assert chosen(100) == []

@@ -2,6 +2,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import wait
 
+import numpy as np
 import pytest
 from worlds import BARE, Stores, facts, vectors
 
@@ -46,7 +47,7 @@ def test_a_job_that_fails_undoes_its_writes_and_no_others(database: Database) ->
 
     def bad(write: WriteTxn) -> None:
         changes = write.changes("facts")
-        changes.delete_entries([1])
+        changes.delete_entries(np.array([1], np.uint64))
         raise InvalidArgument("no")
 
     first = database.insert("facts", facts(2), *vectors(facts(2)))
