@@ -43,7 +43,7 @@ READ_RECORDS = 4
 WRITE_RECORDS = 8
 """Records of a tree that one transaction writes."""
 GROWTH = 4
-"""A fold takes in the trees that have fewer slots than this many times what it already has."""
+"""A fold takes in the trees that have fewer entries than this many times what it already has."""
 
 Report = Callable[[Progress], None]
 
@@ -90,11 +90,11 @@ def fold(engine: Engine, name: str, cancelled: Callable[[], bool]) -> Generation
 def small_trees(record: CollectionRecord) -> tuple[TreeRecord, ...]:
     """The trees that a fold of the delta takes in."""
     size, taken = record.delta_entries, []
-    for tree in sorted(record.trees, key=lambda tree: tree.slots):
-        if tree.slots >= GROWTH * size:
+    for tree in sorted(record.trees, key=lambda tree: tree.entries):
+        if tree.entries >= GROWTH * size:
             break
         taken.append(tree)
-        size += tree.slots
+        size += tree.entries
     return tuple(taken)
 
 

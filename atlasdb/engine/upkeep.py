@@ -23,9 +23,9 @@ DELTA_SLOTS = 8192
 LARGE_DELTA = 1 << 18
 """From this size, and half of the trees', on it is folded without waiting for quiet."""
 DEAD_SHARE = 0.25
-"""A collection is rebuilt when more than this share of its slots is dead."""
+"""A collection is rebuilt when more than this share of the entries in its slots is dead."""
 LEAST_DEAD = 1024
-"""Fewer dead slots than this are let be."""
+"""Fewer dead entries than this are let be."""
 QUIET_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """After an error, a full disk perhaps."""
@@ -115,15 +115,15 @@ class Upkeep:
     def _urgent(self, name: str) -> bool:
         record = self._record(name)
         return record is not None and record.delta_entries >= max(
-            LARGE_DELTA, sum(tree.slots for tree in record.trees) // 2
+            LARGE_DELTA, sum(tree.entries for tree in record.trees) // 2
         )
 
     def _look_after(self, name: str) -> None:
         record = self._record(name)
         if record is None:
             return
-        slots = record.delta_entries + sum(tree.slots for tree in record.trees)
-        if record.tombstones > max(LEAST_DEAD, DEAD_SHARE * slots):
+        held = record.delta_entries + sum(tree.entries for tree in record.trees)
+        if record.tombstones > max(LEAST_DEAD, DEAD_SHARE * held):
             build(self._engine, name, 0, lambda: self._stopped(name), lambda _: None)
         elif record.delta_entries >= DELTA_SLOTS:
             fold(self._engine, name, lambda: self._stopped(name))

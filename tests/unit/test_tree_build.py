@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from atlasdb.tree import build
 from atlasdb.tree.check import problems
 from atlasdb.tree.image import TreePlan
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import Cancelled
 from atlasdb_contract.types import Progress, Vectors
@@ -15,6 +16,12 @@ from atlasdb_contract.types import Progress, Vectors
 
 def wrong(plan: TreePlan) -> list[str]:
     return problems(plan.gates, plan.links, plan.starts, len(plan.order))
+
+
+def slots_of(keys: Vectors, owner: np.ndarray) -> Slots:
+    """A slot for each key; entry i has the id i + 1 and the value id i + 1001."""
+    ids = np.arange(1, len(keys) + 1, dtype=np.uint64)
+    return Slots.single(ids, ids + np.uint64(1000), owner, keys)
 
 
 def some_keys(count: int, heads: int, seed: int, dimension: int = 16) -> tuple[Vectors, np.ndarray]:
@@ -52,7 +59,7 @@ def test_a_node_has_entries_of_one_head_and_small_heads_one_node(count: int, hea
     for head in np.unique(owner):
         own = np.unique(node_of[owner == head])
         assert set(owner[np.isin(node_of, own)]) == {head}
-        assert len(own) == 1 or (owner == head).sum() > 2 * build.NODE_ENTRIES
+        assert len(own) == 1 or (owner == head).sum() > 2 * build.NODE_SLOTS
 
 
 def test_a_large_head_is_divided() -> None:
