@@ -11,6 +11,7 @@ from types import FrameType
 
 from atlasdb.settings import PREFIX, Settings
 from atlasdb_contract.errors import AtlasError, InvalidArgument
+from atlasdb_contract.polling import poll_in_place
 
 OK, FAILED, MISUSED = 0, 1, 2
 """Exit status."""
@@ -49,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"atlasdb: {error}", file=sys.stderr)
         return MISUSED
     os.environ.setdefault(*ONE_THREAD)
+    poll_in_place()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     try:
         serve(settings)
@@ -64,6 +66,7 @@ def serve(settings: Settings) -> None:
     from atlasdb.service.encoder import LazyEncoder
     from atlasdb.service.keeper import Keeper
     from atlasdb.service.server import Server
+    from atlasdb.service.warm import warm
 
     signals = StopSignals()
     with (
@@ -78,6 +81,7 @@ def serve(settings: Settings) -> None:
             sockets = "" if settings.socket is None else f" and unix:{settings.socket}"
             print(f"atlasdb: serving {settings.data} on {server.address}{sockets}", flush=True)
             encoder.warm()
+            warm()
             signals.wait()
             print("atlasdb: stopping; a second signal stops at once", flush=True)
         finally:

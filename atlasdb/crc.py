@@ -1,14 +1,17 @@
 """CRC32C of many short buffers at once, compiled; design "Checksums".
 
 `google_crc32c` is quick for one long buffer, but each call costs as much as half a kilobyte; here a whole table of
-slots or records is one call. Eight bytes a step through eight tables (slicing-by-8, Kounavis and Berry 2005).
+slots or records is one call. Eight bytes a step: by the processor's own instruction where it has one (SSE 4.2: 64 slots
+in 1.6 us instead of 12), else through eight tables (slicing-by-8, Kounavis and Berry 2005).
 """
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import binding, ir
+from numba import config, njit, types
+from numba.extending import intrinsic
 
 from atlasdb_contract.types import Ids, Vectors
 
@@ -31,11 +34,44 @@ def _tables() -> U32s:
 TABLES = _tables()
 
 
-@njit(nogil=True, cache=True, inline="always")
-def step(tables: Any, crc: Any, data: Any) -> Any:
-    """The raw register after more bytes: uint8 (n,)."""
-    whole = len(data) // 8 * 8
-    for i in range(0, whole, 8):
+def _eight_of(_: Any, __: Any, ___: Any) -> Any:
+    """The register, as u64, after the eight bytes at an address."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        name = "llvm.x86.sse42.crc32.64.64"
+        function = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(word, [word, word]), name
+        )
+        register, address = arguments
+        return builder.call(function, [register, builder.load(builder.inttoptr(address, word.as_pointer()), align=1)])
+
+    return types.uint64(types.uint64, types.intp), generate
+
+
+_eight: Any = intrinsic(_eight_of)
+
+
+def has_instruction() -> bool:
+    """Whether code compiled here may use the processor's instruction."""
+    if config.CPU_NAME or config.CPU_FEATURES:  # numba compiles for another processor
+        return False
+    return binding.get_process_triple().startswith("x86_64") and bool(binding.get_host_cpu_features().get("sse4.2"))
+
+
+@njit(inline="always")
+def _by_instruction(_: Any, crc: Any, data: Any) -> Any:
+    """The register after the first n // 8 * 8 bytes of contiguous uint8 (n,)."""
+    register, address = np.uint64(crc), data.ctypes.data
+    for i in range(0, len(data) // 8 * 8, 8):
+        register = _eight(register, address + i)
+    return np.uint32(register)
+
+
+@njit(inline="always")
+def _by_tables(tables: Any, crc: Any, data: Any) -> Any:
+    """The same, for processors without it."""
+    for i in range(0, len(data) // 8 * 8, 8):
         low = crc ^ (
             np.uint32(data[i])
             | np.uint32(data[i + 1]) << np.uint32(8)
@@ -52,7 +88,17 @@ def step(tables: Any, crc: Any, data: Any) -> Any:
             ^ tables[1, data[i + 6]]
             ^ tables[0, data[i + 7]]
         )
-    for i in range(whole, len(data)):
+    return crc
+
+
+_whole = _by_instruction if has_instruction() else _by_tables
+
+
+@njit(nogil=True, cache=True, inline="always")
+def step(tables: Any, crc: Any, data: Any) -> Any:
+    """The raw register after more bytes: contiguous uint8 (n,)."""
+    crc = _whole(tables, crc, data)
+    for i in range(len(data) // 8 * 8, len(data)):
         crc = crc >> np.uint32(8) ^ tables[0, (crc ^ np.uint32(data[i])) & np.uint32(255)]
     return crc
 

@@ -2,10 +2,13 @@
 
     python bench/roundtrip.py [--fetches N] [--rounds N] [--json]
 
-Each server is a process of its own and answers blocks of k entries with D = 384. "sync", "aio" and "aio+thread" (a
-handler that hands its work to a thread, as it must where a descent takes a millisecond) answer a ready block: the wire
-alone. "atlasdb" is the real server on a collection of 64 entries. All are asked by atlasdb_client, a fetch at a time on
-each stream, the servers in turns; p50 and p99 are of single round trips in a server's best turn.
+Each server is a process of its own and answers blocks of k entries with D = 384. "sync", "direct" (sync with
+atlasdb/service/direct.py), "aio" and "aio+thread" (a handler that hands its work to a thread, as it must where a
+descent takes a millisecond) answer a ready block: the wire alone. "atlasdb" is the real server on a collection of 64
+entries. All are asked by atlasdb_client, a fetch at a time on each stream, the servers in turns; p50 and p99 are of
+single round trips in a server's best turn.
+
+All poll as atlasdb_contract/polling.py has it; for gRPC's own way run it with GRPC_EXPERIMENTS=event_engine_client.
 """
 
 import argparse
@@ -23,10 +26,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 
 from atlasdb_client import Client, CollectionConfig, Triple, connect
+from atlasdb_client.fetch import METHOD
 from atlasdb_contract import codec
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import Generation
@@ -91,17 +94,37 @@ class Aio(rgrpc.RetrievalServicer):
             yield await loop.run_in_executor(self.pool, ready_block, request) if self.pool else ready_block(request)
 
 
-def serve_sync(folder: str, ready: Connection) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=codec.GRPC_OPTIONS)
-    rgrpc.add_RetrievalServicer_to_server(Sync(), server)
+def serve_sync(folder: str, ready: Connection, directly: bool = False) -> None:
+    import grpc
+
+    threads = futures.ThreadPoolExecutor(THREADS)
+    server = grpc.server(threads, options=codec.GRPC_OPTIONS)
+    direct = None
+    if directly:
+        from atlasdb.service.direct import Direct
+
+        handler = grpc.stream_stream_rpc_method_handler(
+            Sync().Fetch, rpb.FetchRequest.FromString, rpb.Block.SerializeToString
+        )
+        direct = Direct(server, METHOD, handler, threads)
+    else:
+        rgrpc.add_RetrievalServicer_to_server(Sync(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.add_insecure_port(f"unix:{folder}/socket")
     server.start()
+    if direct is not None:
+        direct.await_call()
     ready.send(f"127.0.0.1:{port}")
     server.wait_for_termination()
 
 
+def serve_direct(folder: str, ready: Connection) -> None:
+    serve_sync(folder, ready, directly=True)
+
+
 def serve_aio(folder: str, ready: Connection, threads: int = 0) -> None:
+    import grpc
+
     async def serve() -> None:
         server = grpc.aio.server(options=codec.GRPC_OPTIONS)
         pool = futures.ThreadPoolExecutor(threads) if threads else None
@@ -138,6 +161,7 @@ def serve_atlasdb(folder: str, ready: Connection) -> None:
 
 SERVERS: dict[str, Callable[[str, Connection], None]] = {
     "sync": serve_sync,
+    "direct": serve_direct,
     "aio": serve_aio,
     "aio+thread": serve_aio_in_threads,
     "atlasdb": serve_atlasdb,

@@ -106,7 +106,7 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
         handler = continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(UNCOUNTED):
             return handler
-        return rewrap(handler, self._stream if handler.response_streaming else self._unary)
+        return rewrap(handler, self.stream if handler.response_streaming else self._unary)
 
     def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
@@ -117,7 +117,9 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
         return call
 
-    def _stream(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def stream(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        """The behaviour of a stream, counted."""
+
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._lifetime.stream():
                 yield from behaviour(request, context)

@@ -21,6 +21,7 @@ import grpc
 
 from atlasdb.engine.database import Database
 from atlasdb.service.server import Server
+from atlasdb.service.warm import warm
 from atlasdb.settings import Settings
 from atlasdb_contract.codec import GRPC_OPTIONS
 
@@ -57,6 +58,7 @@ def main() -> None:
         server.start()
         os.write(sys.stdout.fileno(), READY)
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        warm()
         signal.sigwait(STOPS)
         server.stop(orders.settings.stop_seconds + LATER_SECONDS)
 

@@ -15,12 +15,13 @@ from grpc_reflection.v1alpha import reflection
 
 from atlasdb.engine.database import Database
 from atlasdb.service.admin import Admin
+from atlasdb.service.direct import Direct
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb.service.forward import Forwarder
 from atlasdb.service.knowledge import Knowledge
 from atlasdb.service.lifetime import Counting, Lifetime
 from atlasdb.service.retrieval import Retrieval
-from atlasdb.service.status import Answers
+from atlasdb.service.status import Answers, answering
 from atlasdb.settings import Settings, split_address
 from atlasdb_contract.codec import GRPC_OPTIONS
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument
@@ -44,6 +45,7 @@ DESCRIPTORS = tuple(
     for module in (knowledge_pb2, retrieval_pb2, admin_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
+FETCH = "/atlasdb.v1.Retrieval/Fetch"
 SERVICES = tuple(service.full_name for service in DESCRIPTORS)
 """Their names."""
 
@@ -72,7 +74,6 @@ class Server:
         )
         self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         services: list[tuple[Callable[[Any, grpc.Server], None], object]] = [
-            (retrieval_pb2_grpc.add_RetrievalServicer_to_server, Retrieval(database, self._lifetime)),
             (health_pb2_grpc.add_HealthServicer_to_server, self._health),
         ]
         if writer is None:
@@ -84,6 +85,7 @@ class Server:
             add(service, self._grpc)
         if writer is not None:
             self._grpc.add_generic_rpc_handlers((Forwarder(writer, DESCRIPTORS, self._lifetime),))
+        self._fetches = self._serve_fetches(Retrieval(database, self._lifetime))
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
         self.address = ""
         """HOST:PORT, with the port that was bound."""
@@ -103,8 +105,23 @@ class Server:
         if self._inner is not None:
             self._grpc.add_insecure_port(f"unix:{self._inner}")
         self._grpc.start()
+        if self._fetches is not None:
+            self._fetches.await_call()
         for name in ("", *SERVICES):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def _serve_fetches(self, retrieval: Retrieval) -> Direct | None:
+        """On as few threads as can be; None where this gRPC's own way has to do."""
+        handler = grpc.stream_stream_rpc_method_handler(
+            answering(FETCH, Counting(self._lifetime).stream(retrieval.Fetch), streaming=True),
+            retrieval_pb2.FetchRequest.FromString,
+            retrieval_pb2.Block.SerializeToString,
+        )
+        try:
+            return Direct(self._grpc, FETCH, handler, self._pool)
+        except (AttributeError, ImportError, TypeError):
+            retrieval_pb2_grpc.add_RetrievalServicer_to_server(retrieval, self._grpc)  # type: ignore[no-untyped-call]
+            return None
 
     def _bind_socket(self, path: Path) -> None:
         clear_stale_socket(path)

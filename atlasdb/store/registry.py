@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from atlasdb import format as fmt
 from atlasdb.siphash import Salt
-from atlasdb.store.environment import Txn
+from atlasdb.store.environment import COLLECTIONS_LIMIT, Txn
 from atlasdb_contract.errors import NotFound
 from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
 from atlasdb_contract.types import Collection, CollectionConfig
@@ -73,7 +74,7 @@ def _key(name: str) -> bytes:
 def find(txn: Txn, name: str) -> CollectionRecord | None:
     """The collection of this name."""
     record = txn.get(_key(name))
-    return None if record is None else _open(_key(name), record)
+    return None if record is None else _opened(_key(name), bytes(record))
 
 
 def get(txn: Txn, name: str) -> CollectionRecord:
@@ -90,7 +91,7 @@ def records(txn: Txn) -> Iterator[CollectionRecord]:
     with txn.cursor() as cursor:
         more = cursor.set_range(fmt.COLLECTION_PREFIX)
         while more and (key := bytes(cursor.key())).startswith(fmt.COLLECTION_PREFIX):
-            yield _open(key, cursor.value())
+            yield _opened(key, bytes(cursor.value()))
             more = cursor.next()
 
 
@@ -119,8 +120,10 @@ def _config(config: CollectionConfig) -> dict[str, Any]:
     return asdict(config) | {"phrases": dict(config.phrases), "inverse": inverse}
 
 
-def _open(key: bytes, record: memoryview) -> CollectionRecord:
-    content = fmt.open_map("main", key, record)
+@lru_cache(maxsize=2 * COLLECTIONS_LIMIT)
+def _opened(key: bytes, record: bytes) -> CollectionRecord:
+    """Every view begins with one, and most find the bytes that the last one found."""
+    content = fmt.open_map("main", key, memoryview(record))
     config = content.pop("config")
     content["salt"] = tuple(content["salt"])
     content["trees"] = tuple(TreeRecord(*tree) for tree in content["trees"])

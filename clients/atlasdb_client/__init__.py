@@ -14,6 +14,8 @@ importing this package costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from atlasdb_contract.polling import poll_in_place
+
 if TYPE_CHECKING:
     from atlasdb_client.client import Client, connect
     from atlasdb_client.fetch import FetchStream
@@ -33,6 +35,9 @@ _HOMES = {
     "Triple": "atlasdb_contract.types",
     "Vectors": "atlasdb_contract.types",
 }
+
+
+poll_in_place()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,27 @@
+"""CRC32C of many short buffers, against google_crc32c."""
+
+import google_crc32c
+import numpy as np
+import pytest
+from numba import njit
+
+from atlasdb import crc
+
+ONES = np.uint32(0xFFFFFFFF)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 20, 396, 404])
+def test_checksums_are_those_of_the_standard(size: int) -> None:
+    rows = np.random.default_rng(size).integers(0, 256, (5, size), np.uint8)
+    wanted = [google_crc32c.value(row.tobytes()) for row in rows]
+    assert crc.of_rows(rows).tolist() == wanted
+    assert crc.of_pieces(rows.tobytes(), np.arange(1, 6) * size).tolist() == wanted
+
+
+def test_a_processor_without_the_instruction_finds_the_same() -> None:
+    @njit
+    def by_tables(data: np.ndarray) -> np.uint32:
+        return np.uint32(~crc._by_tables(crc.TABLES, ONES, data))
+
+    data = np.random.default_rng(0).integers(0, 256, 400, np.uint8)
+    assert by_tables(data) == google_crc32c.value(data.tobytes())
