@@ -76,7 +76,8 @@ def packed(text: Bytes, lengths: npt.NDArray[np.uint32]) -> tuple[Bytes, Positio
     ends, stops, blank = np.empty(count, np.int64), np.empty(count, np.int64), np.zeros(count, np.bool_)
     size = _packed(text, lengths, out, ends, stops, blank, _SPACES)
     for i in np.flatnonzero(blank).tolist():
-        bounds = np.concatenate([[0], np.cumsum(lengths[i])]) + int(lengths[:i].sum(dtype=np.int64))
+        first = int(lengths[:i].sum(dtype=np.int64))
+        bounds = np.cumsum([first, *lengths[i].tolist()])
         parts = (text[start:stop].tobytes().decode() for start, stop in pairwise(bounds.tolist()))
         blank[i] = not all(part.strip() for part in parts)
     return out[:size], ends, stops, blank

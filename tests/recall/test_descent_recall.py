@@ -8,11 +8,11 @@ from functools import cache
 
 import numpy as np
 
-from atlasdb import crc
 from atlasdb.tree import build
 from atlasdb.tree.descend import descend
-from atlasdb.tree.image import Forest, Tree, in_memory
-from atlasdb.tree.rank import Found, Slots, scan
+from atlasdb.tree.image import Forest, Tree, slots_in_memory
+from atlasdb.tree.rank import Found, scan
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Vectors
 
@@ -35,10 +35,10 @@ class Graph:
         self.keys = quantise(keys / np.linalg.norm(keys, axis=1, keepdims=True))
         built = self.owner < heads * 9 // 10
         self.late, self.early = np.flatnonzero(~built), np.flatnonzero(built)
-        tree = Tree.of(build.plan(self.keys.take(built), self.owner[built], threads=1), self.keys.take(built))
-        late = self.posting(self.late)
-        self.kept = [late.ids, late.ids, late.keys.scales, crc.of_slots(late.ids, late.ids, late.keys), late.keys.data]
-        self.forest = Forest.of(D, [tree], in_memory(self.kept, len(late)), np.zeros(0, np.uint64))
+        given = self.slots(self.early)
+        tree = Tree.of(build.plan(given, threads=1), given)
+        self.kept, late = slots_in_memory(self.slots(self.late))
+        self.forest = Forest.of(D, [tree], late, np.zeros(0, np.uint64))
 
     def rows(self, gold: int) -> Vectors:
         """Four near copies, with a cosine of about .6 to the gold."""
@@ -46,15 +46,14 @@ class Graph:
         noise = (self.rng.normal(size=D) + 0.2 * self.rng.normal(size=(4, D))) * SPECTRUM
         return quantise(12 * (key + 1.3 * noise / np.linalg.norm(noise, axis=1, keepdims=True)))
 
-    def posting(self, positions: np.ndarray) -> Slots:
+    def slots(self, positions: np.ndarray) -> Slots:
         ids = (positions + 1).astype(np.uint64)
-        return Slots(ids, ids, self.keys.take(positions))
+        return Slots.single(ids, ids, self.owner[positions].astype(np.uint64), self.keys.take(positions))
 
     def both(self, gold: int) -> tuple[Found, Found]:
         """(by descent, exact)."""
         rows = self.rows(gold)
-        everything = [self.posting(np.arange(len(self.keys)))]
-        return descend(self.forest, rows, 32), scan(lambda: everything, rows, 32)
+        return descend(self.forest, rows, 32), scan(self.forest, rows, 32)
 
 
 @cache

@@ -15,7 +15,17 @@ def test_checksums_are_those_of_the_standard(size: int) -> None:
     rows = np.random.default_rng(size).integers(0, 256, (5, size), np.uint8)
     wanted = [google_crc32c.value(row.tobytes()) for row in rows]
     assert crc.of_rows(rows).tolist() == wanted
-    assert crc.of_pieces(rows.tobytes(), np.arange(1, 6) * size).tolist() == wanted
+
+
+def test_the_checksum_of_an_entry_is_that_of_its_numbers_and_texts_together() -> None:
+    rng = np.random.default_rng(1)
+    sizes = [0, 1, 40, 7, 300]
+    texts, ends = rng.integers(0, 256, sum(sizes), np.uint8), np.cumsum(sizes)
+    ids, value_ids = rng.integers(1, 1 << 63, (2, 5), np.uint64)
+    flags = rng.integers(0, 3, 5).astype(np.uint8)
+    parts = zip(ids, value_ids, flags, np.split(texts, ends[:-1]), strict=True)
+    wanted = [google_crc32c.value(b"".join(part.tobytes() for part in one)) for one in parts]
+    assert crc.of_texts(ids, value_ids, flags, texts, ends).tolist() == wanted
 
 
 def test_a_processor_without_the_instruction_finds_the_same() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from atlasdb.ingest import encoder_pool
 from atlasdb.ingest.encoder import DEFAULT, Encoder, known_encoders, weights_of
+from atlasdb.ingest.encoder_model import fastest_dtype
 from atlasdb.ingest.encoder_recent import Recent
 from atlasdb.ingest.encoder_wire import (
     Floats,
@@ -92,8 +93,9 @@ def test_vectors_are_the_models_own_alone_and_in_any_batch(encoder: Encoder, ref
     batch = encoder.encode([*TEXTS, *filler, *TEXTS[:2]])
     assert alone.shape == (len(TEXTS), encoder.dimension)
     assert batch.dtype == np.float32
-    assert cosines(alone, reference).min() > 0.9999
-    assert cosines(batch[: len(TEXTS)], reference).min() > 0.9999
+    exact = fastest_dtype() == "float32"
+    assert cosines(alone, reference).min() > (0.9999 if exact else 0.9995)
+    assert cosines(batch[: len(TEXTS)], reference).min() > (0.9999 if exact else 0.9995)
     assert np.array_equal(batch[-2:], batch[:2])
     assert np.abs(np.linalg.norm(batch, axis=1) - 1).max() < 1e-5
 

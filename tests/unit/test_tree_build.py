@@ -36,24 +36,26 @@ def some_keys(count: int, heads: int, seed: int, dimension: int = 16) -> tuple[V
 @given(st.integers(0, 400), st.integers(1, 120), st.integers(0, 99))
 def test_every_plan_is_a_sound_tree(count: int, heads: int, seed: int) -> None:
     keys, owner = some_keys(count, heads, seed)
-    plan = build.plan(keys, owner, seed)
+    plan = build.plan(slots_of(keys, owner), seed)
     assert wrong(plan) == []
     assert np.array_equal(np.sort(plan.order), np.arange(count))
     nodes, roots = len(plan.starts) - 1, len(plan.gates)
     assert (len(plan.nodes), len(plan.links), len(plan.roots)) == (nodes, nodes, roots)
     assert (plan.gates.dtype, plan.links.dtype, plan.starts.dtype, plan.order.dtype) == tuple("iill")
+    assert np.array_equal(plan.ids, plan.order + 1)
+    assert np.array_equal(plan.value_ids, plan.ids + 1000)
 
 
 @pytest.mark.parametrize("count", range(51))
 def test_smallest_collections_have_a_tree(count: int) -> None:
-    assert wrong(build.plan(*some_keys(count, 7, count))) == []
+    assert wrong(build.plan(slots_of(*some_keys(count, 7, count)))) == []
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 600), st.integers(1, 100), st.integers(0, 99))
 def test_a_node_has_entries_of_one_head_and_small_heads_one_node(count: int, heads: int, seed: int) -> None:
     keys, owner = some_keys(count, heads, seed)
-    plan = build.plan(keys, owner, seed)
+    plan = build.plan(slots_of(keys, owner), seed)
     node_of = np.empty(count, np.int64)
     node_of[plan.order] = np.repeat(np.arange(len(plan.links)), np.diff(plan.starts))
     for head in np.unique(owner):
@@ -64,7 +66,7 @@ def test_a_node_has_entries_of_one_head_and_small_heads_one_node(count: int, hea
 
 def test_a_large_head_is_divided() -> None:
     keys, _ = some_keys(5000, 40, 1)
-    plan = build.plan(keys, np.zeros(5000, np.uint64))
+    plan = build.plan(slots_of(keys, np.zeros(5000, np.uint64)))
     assert np.diff(plan.starts).max() <= 2 * 5000**0.5
     assert wrong(plan) == []
 
@@ -72,13 +74,43 @@ def test_a_large_head_is_divided() -> None:
 def test_equal_keys_and_zero_keys_have_a_tree() -> None:
     for vectors in (np.ones((700, 8)), np.zeros((700, 8))):
         for heads in (np.zeros(700, np.uint64), np.arange(700, dtype=np.uint64)):
-            assert wrong(build.plan(quantise(vectors), heads)) == []
+            plan = build.plan(slots_of(quantise(vectors), heads))
+            assert wrong(plan) == []
+            assert len(plan.order) == len(np.unique(heads))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 30), st.integers(0, 99))
+def test_equal_keys_of_a_head_are_one_slot_with_all_their_entries(
+    count: int, heads: int, texts: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    text, owner = rng.integers(0, texts, count), rng.integers(0, heads, count).astype(np.uint64)
+    keys = quantise(rng.normal(size=(texts, 8))).take(text)
+    parts = np.split(rng.permutation(count), [count // 3])
+    singles = slots_of(keys, owner)
+    given = Slots.joined([_grouped(singles.take(np.sort(part))) for part in parts if len(part)])
+    plan = build.plan(given)
+    slots = plan.slots(given, 0, len(plan.order))
+    assert wrong(plan) == []
+    for i in range(len(slots)):
+        ids = slots.ids[slots.starts[i] : slots.starts[i + 1]].astype(np.int64)
+        same = np.flatnonzero((owner == slots.subjects[i]) & (text == text[ids[0] - 1]))
+        assert ids.tolist() == (same + 1).tolist()
+        assert np.array_equal(slots.keys.data[i], keys.data[ids[0] - 1])
+    assert np.array_equal(slots.value_ids, slots.ids + np.uint64(1000))
+    assert slots.entries == count
+
+
+def _grouped(slots: Slots) -> Slots:
+    """As a tree would have them."""
+    return build.plan(slots).slots(slots, 0, len(build.plan(slots).order))
 
 
 def test_a_node_is_the_mean_of_its_keys_as_a_row_sees_it() -> None:
     rng = np.random.default_rng(5)
     keys = quantise(rng.normal(size=(60, 12)))
-    plan = build.plan(keys, np.arange(60) // 3)
+    plan = build.plan(slots_of(keys, np.arange(60, dtype=np.uint64) // np.uint64(3)))
     floats = keys.floats()
     for node, (start, stop) in enumerate(zip(plan.starts, plan.starts[1:], strict=False)):
         mean = floats[plan.order[start:stop]].mean(axis=0) - floats.mean(axis=0)
@@ -87,7 +119,7 @@ def test_a_node_is_the_mean_of_its_keys_as_a_row_sees_it() -> None:
 
 def test_near_nodes_stand_together() -> None:
     keys, _ = some_keys(3000, 40, 9)
-    plan = build.plan(keys, np.arange(3000))
+    plan = build.plan(slots_of(keys, np.arange(3000, dtype=np.uint64)))
     vectors = plan.nodes.floats()
     beside = np.linalg.norm(np.diff(vectors, axis=0), axis=1).mean()
     anyone = np.linalg.norm(vectors - np.random.default_rng(0).permutation(vectors), axis=1).mean()
@@ -96,7 +128,7 @@ def test_near_nodes_stand_together() -> None:
 
 def test_the_same_seed_gives_the_same_plan_whatever_the_threads() -> None:
     keys, owner = some_keys(8000, 3000, 3)
-    first, second = (build.plan(keys, owner, seed=5, threads=threads) for threads in (1, 3))
+    first, second = (build.plan(slots_of(keys, owner), seed=5, threads=threads) for threads in (1, 3))
     for name in ("gates", "links", "starts", "order"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
     assert np.array_equal(first.nodes.data, second.nodes.data)
@@ -106,13 +138,13 @@ def test_the_same_seed_gives_the_same_plan_whatever_the_threads() -> None:
 def test_a_build_reports_and_stops_when_told() -> None:
     keys, owner = some_keys(3000, 500, 4)
     seen: list[Progress] = []
-    build.plan(keys, owner, progress=seen.append)
+    build.plan(slots_of(keys, owner), progress=seen.append)
     assert {report.stage for report in seen} == {"nodes", "ROOTs", "graph"}
     assert all(0 < report.done <= report.total for report in seen)
     assert all(seen[-1].done == seen[-1].total for seen in (seen[:1], seen))
     stop: Callable[[Progress], None] = _stop
     with pytest.raises(Cancelled):
-        build.plan(keys, owner, progress=stop)
+        build.plan(slots_of(keys, owner), progress=stop)
 
 
 def test_a_build_stops_in_the_middle_of_its_graph() -> None:
@@ -123,7 +155,7 @@ def test_a_build_stops_in_the_middle_of_its_graph() -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        build.plan(keys, owner, progress=stop)
+        build.plan(slots_of(keys, owner), progress=stop)
 
 
 def _stop(report: Progress) -> None:
@@ -132,7 +164,7 @@ def _stop(report: Progress) -> None:
 
 def test_damage_is_named() -> None:
     keys, owner = some_keys(500, 90, 6)
-    plan = build.plan(keys, owner)
+    plan = build.plan(slots_of(keys, owner))
 
     def said(**changed: np.ndarray) -> str:
         parts = {name: changed.get(name, getattr(plan, name)) for name in ("gates", "links", "starts")}

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from atlasdb.tree import codes, kernels
 from atlasdb.tree.build import plan
 from atlasdb.tree.image import Tree
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Vectors
 
@@ -33,8 +34,10 @@ def test_codes_tell_products_with_the_error_that_is_reckoned_with() -> None:
     """Against float64; the walk's own estimate, of every node of a tree, is compared with the true logit."""
     rng = np.random.default_rng(2)
     keys = quantise(rng.normal(size=(3000, 384)) / np.sqrt(384))
-    planned = plan(keys, np.arange(3000), threads=1)
-    tree = Tree.of(planned, keys)
+    ids = np.arange(3000, dtype=np.uint64)
+    given = Slots.single(ids, ids, ids, keys)
+    planned = plan(given, threads=1)
+    tree = Tree.of(planned, given)
     row = quantise(10 * rng.normal(size=(1, 384)) / np.sqrt(384))
     asked = codes.asked(row.data[0], row.scales[0])
     true = planned.nodes.floats().astype(np.float64) @ row.floats()[0]

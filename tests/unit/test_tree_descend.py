@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasdb import crc
-from atlasdb.tree import build, kernels, rank
+from atlasdb.tree import build, kernels, rank, scoring
 from atlasdb.tree import descend as descending
 from atlasdb.tree.descend import Candidates, descend
-from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest, Tree, in_memory
-from atlasdb.tree.rank import Slots, scan
+from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest, Tree, slots_in_memory
+from atlasdb.tree.rank import scan
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Beams, Ids, Vectors
@@ -22,31 +21,39 @@ NONE = np.zeros(0, np.uint64)
 
 
 class World:
-    """Entries in two trees and a delta, in memory; entry i has the id i + 1 and the value id i + 1001."""
+    """Entries in two trees and a delta, in memory; entry i has the id i + 1 and the value id i + 1001.
 
-    def __init__(self, count: int, heads: int, seed: int, dimension: int = 24, trees: int = 2) -> None:
+    `texts`: how many distinct keys there are, at most; 0: one for each entry.
+    """
+
+    def __init__(self, count: int, heads: int, seed: int, dimension: int = 24, trees: int = 2, texts: int = 0) -> None:
         self.rng = rng = np.random.default_rng(seed)
         owner = rng.integers(0, heads, count)
         centres = rng.normal(size=(heads, dimension))
         self.keys = quantise(centres[owner] + 0.4 * rng.normal(size=(count, dimension)))
+        if texts:
+            chosen = rng.integers(0, min(texts, count), count)
+            self.keys, owner = self.keys.take(chosen), owner[chosen]
         self.owner = owner.astype(np.uint64)
         cuts = [0, *np.sort(rng.integers(0, count + 1, trees)).tolist(), count]
-        self.kept: list[object] = []
+        self.kept: list[list[np.ndarray]] = []
         self.trees = [self._tree(start, stop) for start, stop in pairwise(cuts[:-1]) if stop > start]
-        self.delta = self._slots(np.arange(cuts[-2], count))
+        self.delta = self.in_delta(np.arange(cuts[-2], count))
 
-    def _slots(self, positions: np.ndarray) -> Columns:
-        view = self.posting(positions)
-        checks = crc.of_slots(view.ids, view.value_ids, view.keys)
-        arrays = [view.ids, view.value_ids, view.keys.scales, checks, view.keys.data]
+    def slots(self, positions: np.ndarray) -> Slots:
+        ids = (positions + 1).astype(np.uint64)
+        return Slots.single(ids, ids + np.uint64(1000), self.owner[positions], self.keys.take(positions))
+
+    def in_delta(self, positions: np.ndarray) -> Columns:
+        arrays, columns = slots_in_memory(self.slots(positions))
         self.kept.append(arrays)
-        return in_memory(arrays, len(view))
+        return columns
 
     def _tree(self, start: int, stop: int) -> Tree:
-        here = np.arange(start, stop)
-        plan = build.plan(self.keys.take(here), self.owner[here], 0, threads=1)
-        tree = Tree.of(plan, self.keys.take(here))
-        return replace(tree, slots=self._slots(here[plan.order]))
+        given = self.slots(np.arange(start, stop))
+        tree = Tree.of(build.plan(given, 0, threads=1), given)
+        self.kept.append(tree.keep[1])
+        return tree
 
     def forest(self, dead: Ids = NONE) -> Forest:
         return Forest.of(self.keys.dimension, self.trees, self.delta, dead)
@@ -54,13 +61,12 @@ class World:
     def rows(self, number: int) -> Vectors:
         return quantise(3 * self.rng.normal(size=(number, self.keys.dimension)))
 
-    def posting(self, positions: np.ndarray) -> Slots:
-        ids = (positions + 1).astype(np.uint64)
-        return Slots(ids, ids + np.uint64(1000), self.keys.take(positions))
 
-    def every_posting(self) -> Iterator[Slots]:
-        for start in range(0, len(self.keys), 100):
-            yield self.posting(np.arange(start, min(start + 100, len(self.keys))))
+def bits(ids: Ids) -> Ids:
+    """Deleted entries as a forest has them."""
+    words = np.zeros(int(ids.max()) // 64 + 1, np.uint64)
+    np.bitwise_or.at(words, (ids // np.uint64(64)).astype(np.int64), np.uint64(1) << (ids % np.uint64(64)))
+    return words
 
 
 def reference(keys: Vectors, rows: Vectors, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +96,7 @@ def test_descent_over_everything_equals_the_reference(count: int, heads: int, ro
     world = World(count, heads, seed)
     asked = world.rows(rows)
     assert_best(descend(world.forest(), asked, k, EVERYTHING), world, asked, k)
-    assert_best(scan(world.every_posting, asked, k), world, asked, k)
+    assert_best(scan(world.forest(), asked, k), world, asked, k)
 
 
 def test_products_are_exact() -> None:
@@ -106,22 +112,24 @@ def test_products_are_exact() -> None:
 def test_tombstones_are_never_returned() -> None:
     world = World(600, 100, 1)
     rows = world.rows(3)
-    first = scan(world.every_posting, rows, 20)
+    first = scan(world.forest(), rows, 20)
     gone = np.sort(first.ids[:15])
     alive = np.setdiff1d(np.arange(600), gone.astype(np.int64) - 1)
     for found in (
-        scan(world.every_posting, rows, 20, gone),
-        descend(world.forest(gone), rows, 20, EVERYTHING),
+        scan(world.forest(bits(gone)), rows, 20),
+        descend(world.forest(bits(gone)), rows, 20, EVERYTHING),
     ):
         assert not np.isin(found.ids, gone).any()
         assert_best(found, world, rows, 20, alive)
     everything = np.arange(1, 601, dtype=np.uint64)
-    assert len(scan(world.every_posting, rows, 20, everything).ids) == 0
+    for found in (scan(world.forest(bits(everything)), rows, 20), descend(world.forest(bits(everything)), rows, 20)):
+        assert len(found.ids) == 0
 
 
 def test_a_forest_of_nothing_answers_with_nothing() -> None:
     rows = World(5, 2, 0).rows(2)
-    for found in (descend(Forest.of(24, [], Columns.none(SLOT_COLUMNS), NONE), rows, 10), scan(list, rows, 10)):
+    nothing = Forest.of(24, [], Columns.none(SLOT_COLUMNS), NONE)
+    for found in (descend(nothing, rows, 10), scan(nothing, rows, 10)):
         assert len(found.ids) == len(found.keys) == len(found.scores) == 0
         assert found.keys.dimension == 24
 
@@ -134,7 +142,7 @@ def test_costs_are_counted_and_beams_are_kept() -> None:
     assert found.cost.root_scored == len(tree.roots)
     assert 7 <= found.cost.inter_scored < tree.node_count
     assert len(world.delta) < found.cost.entries_scored < len(world.delta) + 7 * 64
-    assert found.cost.bytes_read == found.cost.entries_scored * (24 + 12)
+    assert found.cost.bytes_read == found.cost.entries_scored * (24 + scoring.SLOT_BYTES)
 
 
 @pytest.mark.parametrize("inter", [1, (1 << 32) - 1])
@@ -154,7 +162,7 @@ def test_beams_beyond_all_there_is_cost_no_more_than_that(inter: int) -> None:
 def test_of_a_large_delta_only_what_is_near_the_peaks_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descending, "SURE", 20)
     world = World(4000, 4000, 4, trees=1)
-    world.trees, world.delta = [], world._slots(np.arange(4000))
+    world.trees, world.delta = [], world.in_delta(np.arange(4000))
     rows = world.rows(3)
     rows = Vectors(rows.data, rows.scales * np.float32(4))
     candidates = Candidates(world.forest(), rows, 0)
@@ -191,7 +199,8 @@ def test_a_slot_that_changed_is_not_handed_out() -> None:
     forest = world.forest()
     first = descend(forest, rows, 1, EVERYTHING)
     for arrays in world.kept:
-        arrays[0][arrays[0] == first.ids[0]] += np.uint64(1 << 20)
+        ids = arrays[scoring.IDS]
+        ids[ids == first.ids[0]] += np.uint64(1 << 20)
     with pytest.raises(DataLoss, match="fails its checksum"):
         descend(forest, rows, 1, EVERYTHING)
 
@@ -199,7 +208,6 @@ def test_a_slot_that_changed_is_not_handed_out() -> None:
 def test_a_long_stream_keeps_the_best_though_scores_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Early entries lose their worth when a later one takes a row's whole softmax: a second pass finds the best."""
     monkeypatch.setattr(rank, "POOL", 16)
-    monkeypatch.setattr(rank, "BATCH", 10)
     rng = np.random.default_rng(5)
     strong = np.zeros((60, 8))
     strong[:, 0] = 4 + 0.01 * rng.random(60)
@@ -209,17 +217,43 @@ def test_a_long_stream_keeps_the_best_though_scores_shift(monkeypatch: pytest.Mo
     last[0, 0] = 30
     world = World(1, 1, 0)
     world.keys = quantise(np.concatenate([strong, weak, last]))
+    world.owner = np.arange(121, dtype=np.uint64)
+    records = [world.in_delta(np.arange(start, min(start + 10, 121))) for start in range(0, 121, 10)]
+    forest = Forest.of(8, [], Columns.joined(records), NONE)
     rows = quantise(np.eye(8)[:2])
-    passes = 0
+    filled = []
+    fill = rank.Pool.fill
+    monkeypatch.setattr(rank.Pool, "fill", lambda *args, **more: (filled.append(1), fill(*args, **more)))
+    assert_best(scan(forest, rows, 2), world, rows, 2)
+    assert len(filled) == 2
 
-    def postings() -> Iterator[Slots]:
-        nonlocal passes
-        passes += 1
-        for start in range(0, 121, 10):
-            yield world.posting(np.arange(start, min(start + 10, 121)))
 
-    assert_best(scan(postings, rows, 2), world, rows, 2)
-    assert passes == 2
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 6), st.integers(1, 40), st.integers(0, 99))
+def test_entries_of_one_key_are_taken_in_the_order_of_their_ids(
+    count: int, texts: int, rows: int, k: int, seed: int
+) -> None:
+    world = World(count, 30, seed, texts=texts)
+    asked = world.rows(rows)
+    gone = np.flatnonzero(np.random.default_rng(seed).random(count) < 0.2)
+    dead = bits((gone + 1).astype(np.uint64)) if len(gone) else NONE
+    alive = np.setdiff1d(np.arange(count), gone)
+    for found in (scan(world.forest(dead), asked, k), descend(world.forest(dead), asked, k, EVERYTHING)):
+        if not len(alive):
+            assert len(found.ids) == 0
+            continue
+        assert_best(found, world, asked, k, alive)
+        for score in np.unique(found.scores):
+            ids = found.ids[found.scores == score]
+            assert np.array_equal(ids, np.sort(ids))
+            same = np.isin(alive, _like(world, int(ids[-1]) - 1)) & (alive < int(ids[-1]))
+            assert np.isin(alive[same] + 1, found.ids).all()
+
+
+def _like(world: World, position: int) -> np.ndarray:
+    """The entries that have the same key."""
+    same = (world.keys.data == world.keys.data[position]).all(axis=1)
+    return np.flatnonzero(same & (world.keys.scales == world.keys.scales[position]))
 
 
 @settings(max_examples=30, deadline=None)
@@ -227,7 +261,6 @@ def test_a_long_stream_keeps_the_best_though_scores_shift(monkeypatch: pytest.Mo
 def test_a_small_pool_changes_nothing(count: int, rows: int, k: int, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rank, "POOL", 8)
-        patch.setattr(rank, "BATCH", 16)
         world = World(count, 40, seed)
         asked = world.rows(rows)
-        assert_best(scan(world.every_posting, asked, k), world, asked, k)
+        assert_best(scan(world.forest(), asked, k), world, asked, k)
