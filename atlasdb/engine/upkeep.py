@@ -1,7 +1,8 @@
 """The trees look after themselves: a thread folds deltas into trees, and rebuilds what deletions have hollowed out.
 
 A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat; a delta
-that has outgrown half of the trees is folded while inserts go on, since every fetch compares all of it.
+that has outgrown half of the trees is folded while inserts go on, since every fetch compares all of it, unless they come
+so fast that it is a bulk load.
 """
 
 import logging
@@ -22,6 +23,10 @@ DELTA_SLOTS = 8192
 """A delta from this size on is folded: comparing it costs a fetch as much as the rest of the way down."""
 LARGE_DELTA = 1 << 18
 """From this size, and half of the trees', on it is folded without waiting for quiet."""
+BULK_RATE = 20_000
+"""Entries a second from which on a load is let be, as what is folded meanwhile would soon be folded again,"""
+BULK_DELTA = 1 << 24
+"""up to so large a delta."""
 DEAD_SHARE = 0.25
 """A collection is rebuilt when more than this share of the entries in its slots is dead."""
 LEAST_DEAD = 1024
@@ -38,6 +43,8 @@ class Upkeep:
         self._engine = engine
         self._changed: dict[str, float] = {}
         self._wakes = threading.Condition()
+        self._pace: dict[str, tuple[float, int]] = {}
+        """When each collection was last looked at, and how many ids it had given by then."""
         self._closing = False
         self._paused: Counter[str] = Counter()
         self._at_work = ""
@@ -114,9 +121,15 @@ class Upkeep:
 
     def _urgent(self, name: str) -> bool:
         record = self._record(name)
-        return record is not None and record.delta_entries >= max(
-            LARGE_DELTA, sum(tree.entries for tree in record.trees) // 2
-        )
+        if record is None:
+            return False
+        before, given = self._pace.get(name, (0.0, 0))
+        now = time.monotonic()
+        rate = (record.next_entry - given) / max(now - before, 1e-3)
+        if now >= before + QUIET_SECONDS / 4:
+            self._pace[name] = now, record.next_entry
+        large = max(LARGE_DELTA, sum(tree.entries for tree in record.trees) // 2)
+        return record.delta_entries >= (large if rate < BULK_RATE else max(large, BULK_DELTA))
 
     def _look_after(self, name: str) -> None:
         record = self._record(name)

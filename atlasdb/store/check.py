@@ -219,7 +219,9 @@ class _Check:
             first += len(held)
         joined, wanted = np.concatenate(ids), np.concatenate(slots)
         found = trees.slots_of(view.txn, view.tables, tree, joined)
-        self._say(np.sort(joined[found != wanted]), f"entries of generation {tree.generation} that its places lead elsewhere")
+        self._say(
+            np.sort(joined[found != wanted]), f"entries of generation {tree.generation} that its places lead elsewhere"
+        )
 
     def _problems(self, tree: TreeRecord) -> list[str]:
         view, dimension = self._view, self._view.record.dimension

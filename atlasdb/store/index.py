@@ -1,23 +1,25 @@
 """From an identity's hash to the ids that may have it: sorted runs in front of a fat-leaved tree.
 
     append ──▶ runs: one sorted record per commit, merged while small (RUN_PAIRS at most)
-                 │ a sweep, one bounded step per commit, when the runs hold 1/16 of the leaves
+                 │ a sweep, one bounded step per commit, when the runs hold 1/4 of what leaves hold
                  ▼
                leaves: sorted records of about LEAF_PAIRS pairs; a leaf holds the hashes from its key to the next leaf's
 
-A lookup searches each run, and those leaves that its hashes fall into, by `searchsorted` over memory that LMDB lends.
-Random keys in LMDB itself would dirty one page for each new pair; here a pair is rewritten some twenty times at 16
-bytes. Pairs are never taken out one by one: whoever asks compares the id's record with what it looks for, and of pairs
-with equal hashes a merge keeps those whose id lives. A pair that both the runs and the leaves hold is found twice.
+A lookup goes through each run, and those leaves that its hashes fall into, in memory that LMDB lends. Random keys in
+LMDB itself would dirty one page for each new pair; here a pair is rewritten some six times at 16 bytes. Pairs are never
+taken out one by one: whoever asks compares the id's record with what it looks for, and of pairs with equal hashes a
+merge keeps those whose id lives. A pair that both the runs and the leaves hold is found twice.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from atlasdb import format as fmt
 from atlasdb.format import IndexKind
@@ -32,8 +34,8 @@ STEP_LEAVES = 6
 """Leaves that one step of a sweep rewrites."""
 SWEEP_PAIRS = 1 << 18
 """Fewer pairs than this in runs start no sweep."""
-SWEEP_SHARE = 16
-"""A sweep starts when the runs hold this part of what the leaves hold,"""
+SWEEP_SHARE = 4
+"""A sweep starts when the runs hold this part of what the leaves hold (a pair is then rewritten some six times),"""
 SWEEP_RUNS = 256
 """or when there are so many of them."""
 _SMALL = 1 << 14
@@ -224,17 +226,48 @@ class Index:
         self._txn.put(key, fmt.seal_map(key, (sweep.pairs, sweep.runs, sweep.at)), db=self._db)
 
 
+@njit(nogil=True, cache=True)
+def _join(wanted: Any, hashes: Any, ids: Any, positions: Any, found: Any) -> Any:
+    """Equal numbers in two sorted arrays: their positions in `wanted`, and what of `ids` is there, as many as there is
+    room for. Returns how many there are.
+
+    From one number to the next it looks 1, 2, 4, ... further: both sides are spread evenly, so that costs the logarithm
+    of their ratio, and touches memory in order.
+    """
+    count, low, size = 0, np.int64(0), len(hashes)
+    for i in range(len(wanted)):
+        number = wanted[i]
+        step, high = np.int64(1), low
+        while high < size and hashes[high] < number:
+            low = high + 1
+            high += step
+            step <<= 1
+        if high > size:
+            high = np.int64(size)
+        while low < high:
+            middle = (low + high) >> 1
+            if hashes[middle] < number:
+                low = middle + 1
+            else:
+                high = middle
+        at = low
+        while at < size and hashes[at] == number:
+            if count < len(positions):
+                positions[count], found[count] = i, ids[at]
+            count += 1
+            at += 1
+    return count
+
+
 def _matches(wanted: Ids, pairs: tuple[Ids, Ids], offset: int) -> tuple[npt.NDArray[np.int64], Ids]:
     """(positions in `wanted` + offset, ids) of all pairs whose hash is wanted; both sides sorted by hash."""
-    hashes, ids = pairs
-    left = np.searchsorted(hashes, wanted)
-    found = np.flatnonzero(hashes.take(left, mode="clip") == wanted) if len(hashes) else left[:0]
-    if not len(found):
-        return found, ids[:0]
-    starts = left[found]
-    counts = np.searchsorted(hashes, wanted[found], side="right") - starts
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(found, counts) + offset, ids[np.repeat(starts, counts) + within].astype(np.uint64)
+    room = len(wanted)
+    while True:
+        positions, found = np.empty(room, np.int64), np.empty(room, np.uint64)
+        count = _join(wanted, *pairs, positions, found)
+        if count <= room:
+            return positions[:count] + offset, found[:count]
+        room = count
 
 
 def _slice(pairs: tuple[Ids, Ids], start: int, end: int | None) -> tuple[Ids, Ids]:

@@ -21,7 +21,7 @@ from atlasdb_contract.errors import ResourceExhausted, Unavailable
 T = TypeVar("T")
 
 GROUP_JOBS = 256
-GROUP_BYTES = 16 << 20
+GROUP_BYTES = 48 << 20
 """Most that one commit takes on; a lone larger job is a group of its own."""
 
 
