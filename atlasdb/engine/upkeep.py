@@ -1,7 +1,7 @@
 """The trees look after themselves: a thread folds deltas into trees, and rebuilds what deletions have hollowed out.
 
 A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat; a delta
-that has outgrown half of the trees is folded while inserts go on, since every fetch compares all of it, unless they come
+that has outgrown half of the trees is folded while inserts go on, as every fetch compares all of it, unless they come
 so fast that it is a bulk load.
 """
 
