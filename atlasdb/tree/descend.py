@@ -135,34 +135,37 @@ def _walk_all(forest: Forest, rows: Vectors, k: int, beams: Beams) -> tuple[list
         return [], 0, 0
     largest = max(tree.node_count for tree in forest.trees)
     room = min(beams.inter or round(NODES * max(1, k / 64) ** 0.5), largest)
-    best = np.empty(room, np.int64)
     seen = np.empty(1 << max(13, min(64 * room, 4 * largest).bit_length()), np.int32)
     opened: list[Positions] = []
     roots = looked = 0
-    alike = zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True)
-    asking = [(row, scale, codes.asked(row, scale)) for row, scale in alike]
+    asking = [
+        (row, scale, codes.asked(row, scale))
+        for row, scale in zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True)
+    ]
     for tree in forest.trees:
         parts = []
         for row, scale, asked in asking:
-            gates = gates_of(tree, row, scale, beams.root or ROOTS)
-            count, met = _walk(tree, gates, row, scale, asked, seen, best)
-            nodes, through = kernels.unpack(best[:count])
-            parts.append(nodes[through])
+            nodes, met = opened_in(tree, row, scale, asked, beams.root or ROOTS, room, seen)
+            parts.append(nodes)
             roots, looked = roots + len(tree.roots), looked + met
         opened.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
     return opened, roots, looked
 
 
-def _walk(
-    tree: Tree, gates: Positions, row: npt.NDArray[np.int8], scale: np.float32, asked: codes.Asked,
-    seen: npt.NDArray[np.int32], best: npt.NDArray[np.int64],
-) -> tuple[int, int]:  # fmt: skip
-    return kernels.walk(  # type: ignore[no-any-return]
+def opened_in(
+    tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, asked: codes.Asked, beam: int, room: int,
+    seen: npt.NDArray[np.int32],
+) -> tuple[Positions, int]:  # fmt: skip
+    """The INTER nodes of a tree that one row's walk opens, and how many it looked at."""
+    return kernels.opened(  # type: ignore[no-any-return]
+        tree.roots.data,
+        tree.roots.scales,
+        tree.gates,
+        beam,
         tree.node_count,
         tree.nodes_shift,
         tree.nodes.at,
         tree.links,
-        gates,
         row,
         scale,
         asked.planes,
@@ -173,13 +176,5 @@ def _walk(
         DEPTH,
         LEAST,
         seen,
-        best,
+        room,
     )
-
-
-def gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int) -> Positions:
-    """The gates of the `beam` ROOTs that are best for a row int8 (D,)."""
-    best = np.empty(min(beam, len(tree.roots)), np.int64)
-    count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
-    nearest, _ = kernels.unpack(best[:count])
-    return np.unique(tree.gates[nearest]).astype(np.int64)

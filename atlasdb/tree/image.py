@@ -10,7 +10,7 @@ ROOTs: a `Columns` knows the addresses of records in the store's map, and is use
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,14 @@ class Columns:
     counts: Positions
     at: Positions
 
+    total: int = field(init=False)
+    """Rows in all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", int(self.counts.sum()))
+
     def __len__(self) -> int:
-        return int(self.counts.sum())
+        return self.total
 
     @staticmethod
     def none(columns: int) -> "Columns":

@@ -41,7 +41,17 @@ def _prefetch_of(_: Any, __: Any) -> Any:
     return types.void(types.int64), generate
 
 
+def _popcount_of(_: Any, __: Any) -> Any:
+    """How many bits of a word are set."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
 pointer: Any = intrinsic(_pointer_of)
+popcount: Any = intrinsic(_popcount_of)
 prefetch: Any = intrinsic(_prefetch_of)
 
 
@@ -191,14 +201,6 @@ def _score(at: Any, shift: Any, node: Any, row: Any, scale: Any) -> Any:
     return np.float32(product) * f32(at[record, NODE_SCALES], position) * scale
 
 
-@njit(inline="always")
-def _popcount(word: Any) -> Any:
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
 @njit(nogil=True, cache=True, inline="always")
 def at_most(at: Any, shift: Any, node: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any) -> Any:
     """A node's logit as its code tells it, and `margin` more in parts of its code's scale."""
@@ -208,12 +210,12 @@ def at_most(at: Any, shift: Any, node: Any, planes: Any, low: Any, step: Any, to
     ones = weighted = np.uint64(0)
     for i in range(words):
         word = code[i]
-        ones += _popcount(word)
+        ones += popcount(word)
         weighted += (
-            _popcount(word & planes[0, i])
-            + (_popcount(word & planes[1, i]) << np.uint64(1))
-            + (_popcount(word & planes[2, i]) << np.uint64(2))
-            + (_popcount(word & planes[3, i]) << np.uint64(3))
+            popcount(word & planes[0, i])
+            + (popcount(word & planes[1, i]) << np.uint64(1))
+            + (popcount(word & planes[2, i]) << np.uint64(2))
+            + (popcount(word & planes[3, i]) << np.uint64(3))
         )
     product = np.float32(2) * (step * np.float32(weighted) + low * np.float32(ones)) - total
     return (product + margin) * f32(at[record, CODE_SCALES], position)
@@ -292,6 +294,28 @@ def _logit(item: Any) -> Any:
     if bits < 0:
         bits ^= np.int64(0x7FFFFFFF)
     return np.int32(bits).view(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def opened(
+    roots: Any, root_scales: Any, tree_gates: Any, beam: Any, nodes: Any, shift: Any, at: Any, width: Any, row: Any,
+    scale: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any, depth: Any, least: Any, seen: Any, room: Any,
+) -> Any:  # fmt: skip
+    """The nodes that a walk for one row opens, int64, at most `room`, and how many it looked at. It enters by the gates
+    of the `beam` ROOTs that are best of `roots` int8 (C, D), whose gates are `tree_gates` int32 (C, E)."""
+    nearest = np.empty(min(beam, len(roots)), np.int64)
+    count = nearest_roots(roots, root_scales, row, scale, nearest)
+    entered = np.empty(count * tree_gates.shape[1], np.int64)
+    for i in range(count):
+        root = (nearest[i] & np.int64(0xFFFFFFFF)) >> 1
+        for j in range(tree_gates.shape[1]):
+            entered[i * tree_gates.shape[1] + j] = tree_gates[root, j]
+    best = np.empty(room, np.int64)
+    kept, met = walk(
+        nodes, shift, at, width, entered, row, scale, planes, low, step, total, margin, depth, least, seen, best
+    )
+    found, through = unpack(best[:kept])
+    return found[through], met
 
 
 @njit(nogil=True, cache=True)

@@ -34,17 +34,12 @@ class Found:
 def taken(forest: Forest, slots: Positions, scores: Floats, k: int, cost: FetchCost) -> Found:
     """The best `k` entries of slots int64 (n,), `scores` (n,) being that of one entry of each; equals in the order of
     their ids. They are copied out of the map with their checksums compared: DataLoss where one is wrong."""
-    chosen = scoring.choose(scores, slots, forest.slots.at, k)
-    slots, scores = slots[chosen], scores[chosen]
-    places, positions = scoring.expand(scores, slots, forest.slots.at, forest.dead, k)
-    slots, scores = slots[places], scores[places]
-    order = np.lexsort((scoring.ids_at(slots, positions, forest.slots.at), -scores))[:k]
-    slots, positions, scores = slots[order], positions[order], scores[order]
-    keys = np.empty((len(slots), forest.dimension), np.int8)
-    ids, value_ids, scales, wrong = scoring.gather(slots, positions, forest.slots.at, keys, crc.TABLES)
+    ids, value_ids, keys, scales, kept, wrong = scoring.best_entries(
+        slots, scores, forest.slots.at, forest.dead, k, forest.dimension, crc.TABLES
+    )
     if wrong >= 0:
         raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
-    return Found(ids, value_ids, Vectors(keys, scales), scores, cost)
+    return Found(ids, value_ids, Vectors(keys, scales), kept, cost)
 
 
 def scan(forest: Forest, rows: Vectors, k: int) -> Found:

@@ -283,6 +283,31 @@ def gather(slots: Any, positions: Any, at: Any, keys: Any, tables: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def best_entries(slots: Any, scores: Any, at: Any, dead: Any, k: Any, size: Any, tables: Any) -> Any:
+    """The best k entries of slots, best first, equals in the order of their ids, copied: ids,
+    value ids u64 (n,), keys int8 (n, size), scales, scores float32 (n,), and what `gather` says is wrong."""
+    chosen = choose(scores, slots, at, k)
+    slots, scores = slots[chosen], scores[chosen]
+    places, positions = expand(scores, slots, at, dead, k)
+    count = min(k, len(places))
+    ids = ids_at(slots[places], positions, at)
+    first = 0
+    for i in range(1, len(places)):
+        if scores[places[i]] != scores[places[i - 1]]:
+            first = i
+        for j in range(i, first, -1):
+            if ids[j - 1] < ids[j]:
+                break
+            ids[j - 1], ids[j] = ids[j], ids[j - 1]
+            places[j - 1], places[j] = places[j], places[j - 1]
+            positions[j - 1], positions[j] = positions[j], positions[j - 1]
+    places = places[:count]
+    keys = np.empty((count, size), np.int8)
+    ids, value_ids, scales, wrong = gather(slots[places], positions[:count], at, keys, tables)
+    return ids, value_ids, keys, scales, scores[places], wrong
+
+
+@njit(nogil=True, cache=True)
 def same_identity(records: Any, positions: Any, at: Any, identities: Any) -> Any:
     """Whether value i, at positions[i] of record records[i] (-1: nowhere), has the identity u64 identities[i] (2,)."""
     found = np.zeros(len(records), np.bool_)
