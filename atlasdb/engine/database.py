@@ -171,7 +171,7 @@ class Database:
     ) -> Block:
         """As `fetch`, with the block's `explanation`; it speaks of the entries of `about`, those named by id first.
 
-        The same block, at a multiple of the time. InvalidArgument also for more than 64 entries to speak of.
+        The same block, at a multiple of the time. InvalidArgument also for more than 256 rows or 64 entries.
         """
         return explained(self._engine, name, rows, k, beams, about, sequence)
 

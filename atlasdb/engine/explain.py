@@ -1,6 +1,5 @@
 """A fetch explained: its block, how it came about, and what became of entries that are asked about."""
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,15 +17,18 @@ from atlasdb_contract.types import About, Beams, Block, Explanation, Fate, Fetch
 
 ABOUT_LIMIT = 64
 """Most entries that one explanation speaks of."""
+ROWS_LIMIT = 256
+"""Most rows of an explained fetch: what every walk met is held until the verdicts are known."""
 
 
 def explained(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, about: About, sequence: int) -> Block:
     """See Database.explain."""
     check_limits(rows, k)
+    if len(rows) > ROWS_LIMIT:
+        raise InvalidArgument(f"{len(rows)} rows to explain; send at most {ROWS_LIMIT}, such as one token's")
     if (asked := len(about.ids) + len(about.triples)) > ABOUT_LIMIT:
         raise InvalidArgument(f"{asked} entries to explain; ask for at most {ABOUT_LIMIT} at a time")
     clock = Clock()
-    started = time.perf_counter()
     with engine.store.view(name) as view:
         check_dimension(view, rows)
         with clock.stage("view"):
@@ -36,7 +38,6 @@ def explained(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, ab
         found = result.found
         with clock.stage("values"):
             values = view.values(found.value_ids)
-        spent = round(1e6 * (time.perf_counter() - started))
         wanted = [*about.ids, *_ids_of(view, about.triples)]
         places = _places(view, wanted)
         verdicts = tuple(
@@ -47,7 +48,7 @@ def explained(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, ab
     delta = result.candidates.compared - sum(tree.slots for tree in result.trees)
     amount = int(result.candidates.weights[: result.candidates.count].sum(dtype=np.float64))
     explanation = Explanation(result.trees, delta, amount, clock.stages, verdicts)
-    c = found.cost
+    c, spent = found.cost, sum(stage.microseconds for stage in clock.stages)
     cost = FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, spent)
     return Block(found.ids, found.keys, values, found.scores, generation, cost, sequence, explanation)
 

@@ -102,8 +102,7 @@ def explain(
 ) -> Explained:
     """What `descend` finds, explained; `generations` are the trees', and `clock` gets the stages' times."""
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # as in descend
-    with clock.stage("rows"):
-        asking = _asking(rows)
+    asking = _asking(rows, clock)
     walked = _walk_all(forest, asking, k, beams, clock)
     opened = [_opened(walks) for walks in walked]
     with clock.stage("LEAF"):
@@ -134,17 +133,16 @@ def explain(
     return Explained(found, tuple(told), walked, candidates, scores, peaks)
 
 
-def _asking(rows: Vectors) -> list[Asking]:
+def _asking(rows: Vectors, clock: Clock) -> list[Asking]:
     """The groups of alike rows, with how many rows lie nearest to each."""
-    means, scales = kernels.representatives(rows.data, rows.scales, descending.ALIKE)
-    floats = Vectors(means, scales).floats()
+    with clock.stage("rows"):
+        means = Vectors(*kernels.representatives(rows.data, rows.scales, descending.ALIKE))
+        asked = [codes.asked(row, scale) for row, scale in zip(means.data, means.scales, strict=True)]
+    floats = means.floats()
     lengths = np.maximum(np.linalg.norm(floats, axis=1), np.finfo(np.float32).tiny)
     nearest = (rows.floats() @ (floats / lengths[:, None]).T).argmax(axis=1)
     counts = np.bincount(nearest, minlength=len(means)).tolist()
-    return [
-        Asking(count, row, scale, codes.asked(row, scale))
-        for count, row, scale in zip(counts, means, scales, strict=True)
-    ]
+    return [Asking(*one) for one in zip(counts, means.data, means.scales, asked, strict=True)]
 
 
 def _walk_all(

@@ -1,7 +1,7 @@
 """Why an entry is in a block or not: where its slot is, and what a descent did with the node over it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from atlasdb.tree.image import Forest, Tree, lent
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import EntryId, Generation
 from atlasdb_contract.types import Fate, Floats, MetNode, NodeFate, Sighting, Vectors, Verdict
+
+NEAREST = 8
+"""Walks that a verdict tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ def verdict(
     if place.tree is None:
         return Verdict(place.entry, fate if rank else Fate.FAINT, rank=rank, score=score, logits=told)
     node = _node_of(forest.trees[place.tree], place)
-    sightings = tuple(_sighting(forest, place.tree, one, node) for one in explained.walked[place.tree])
+    sightings = _sightings(forest, place.tree, explained.walked[place.tree], node)
     generation = generations[place.tree]
     return Verdict(place.entry, fate if rank else Fate.UNOPENED, generation, node, rank, score, told, sightings)
 
@@ -97,16 +100,26 @@ def _score_beside(explained: Explained, logits: Floats) -> float:
     return float((own / (own + totals * np.exp(explained.peaks - peaks))).sum())
 
 
-def _sighting(forest: Forest, number: int, walked: Walked, node: int) -> Sighting:
-    """A node of the tree `number` in one of its walks."""
-    logits, estimates, most = walked.asking.judge(forest.trees[number], np.array([node]))
-    told = (float(logits[0]), float(estimates[0]), float(most[0] - estimates[0]), walked.bar)
+def _sightings(forest: Forest, number: int, walks: Sequence[Walked], node: int) -> tuple[Sighting, ...]:
+    """A node of the tree `number` in those of its walks that opened it, or came nearest to it."""
+    seen = [(_sighting(forest.trees[number], one, node), one) for one in walks]
+    seen.sort(key=lambda pair: (pair[0].fate is NodeFate.OPENED, pair[0].logit - pair[0].bar), reverse=True)
+    return tuple(
+        replace(sighting, link=_link_to(forest, number, one, node)) if sighting.fate is NodeFate.UNMET else sighting
+        for sighting, one in seen[:NEAREST]
+    )
+
+
+def _sighting(tree: Tree, walked: Walked, node: int) -> Sighting:
+    logits, estimates, most = walked.asking.judge(tree, np.array([node]))
     position = int(np.searchsorted(walked.nodes, node))
     if position == len(walked.nodes) or walked.nodes[position] != node:
-        return Sighting(NodeFate.UNMET, *told, link=_link_to(forest, number, walked, node))
-    if walked.opened[position]:
-        return Sighting(NodeFate.OPENED, *told)
-    return Sighting(NodeFate.LEFT if walked.compared[position] else NodeFate.CUT, *told)
+        fate = NodeFate.UNMET
+    elif walked.opened[position]:
+        fate = NodeFate.OPENED
+    else:
+        fate = NodeFate.LEFT if walked.compared[position] else NodeFate.CUT
+    return Sighting(fate, float(logits[0]), float(estimates[0]), float(most[0] - estimates[0]), walked.bar)
 
 
 def _link_to(forest: Forest, number: int, walked: Walked, node: int) -> MetNode | None:

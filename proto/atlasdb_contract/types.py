@@ -320,7 +320,8 @@ class Sighting:
 class Verdict:
     """Why an entry is in the block, or not.
 
-    `generation` is its tree's, 0 that of the delta; `node` the INTER node there, with what each walk did with it.
+    `generation` is its tree's, 0 that of the delta; `node` the INTER node there, `sightings` what walks did with it:
+    those that opened it or came nearest to it, 8 at most.
     `rank` counts from 1 among all candidates, 0: it is none. `score` is what it has, or would have as one more
     candidate. `logits`: with each row.
     """

@@ -157,6 +157,26 @@ def test_a_node_is_judged_by_where_the_walk_ended() -> None:
     assert fates == set(NodeFate)
 
 
+def test_of_many_walks_those_that_came_nearest_are_told_of() -> None:
+    world = World(3000, 600, 8, trees=1)
+    forest, rows = world.forest(), world.rows(30)
+    told = explained(forest, rows, 5, Beams(2, 4))
+    [walked] = told.walked
+    assert len(walked) > 8
+    opened = unopened = 0
+    for place in places(world, forest)[::11]:
+        if place.tree is None:
+            continue
+        one = verdict(forest, rows, told, place, generations(forest))
+        openings = sum(bool(walk.opened[walk.nodes == one.node].any()) for walk in walked)
+        assert sum(sighting.fate is NodeFate.OPENED for sighting in one.sightings) == min(8, openings)
+        short = [sighting.logit - sighting.bar for sighting in one.sightings if sighting.fate is not NodeFate.OPENED]
+        assert short == sorted(short, reverse=True)
+        opened, unopened = opened + bool(openings), unopened + (not openings)
+    assert opened
+    assert unopened
+
+
 def test_a_full_beam_ends_a_walk() -> None:
     world = World(3000, 600, 3, trees=1)
     [[walk]] = [tree.walks for tree in explained(world.forest(), world.rows(1), 10, Beams(root=5, inter=7)).trees]
