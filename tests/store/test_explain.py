@@ -101,3 +101,21 @@ def test_what_can_not_be_explained_is_named(database: Database) -> None:
         database.explain("facts", row, 0)
     with pytest.raises(InvalidArgument, match=f"dimension {D + 1}"):
         database.explain("facts", Vectors(np.zeros((1, D + 1), np.int8), np.ones(1, np.float32)), 5)
+
+
+def test_entries_are_found_in_every_record_of_a_tree(database: Database, load: Load) -> None:
+    """Of 2,500 nodes and 7,500 slots: each head has a node to itself, and each entry's key is its own."""
+    triples = facts(7500)
+    load(triples)
+    database.build("facts")
+    asked = rows(triples[100])
+    nodes: dict[int, str] = {}
+    for start in range(0, 7500, 1500):
+        ids = tuple(range(start + 1, start + 61))
+        for one in told(database.explain("facts", asked, 5, about=About(ids))).verdicts:
+            triple = triples[one.entry - 1]
+            key = unit(f"the {triple.relation} of {triple.head}")
+            assert one.logits[0] == pytest.approx(float(asked.floats()[0] @ key), abs=0.3)
+            assert nodes.setdefault(one.node, triple.head) == triple.head
+    assert len(nodes) == 100
+    assert max(nodes) > 1024 > min(nodes)

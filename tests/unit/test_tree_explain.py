@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_tree_descend import NONE, World, bits
 
 from atlasdb.tree import descend as descending
-from atlasdb.tree import scoring
+from atlasdb.tree import kernels, scoring
 from atlasdb.tree.descend import descend
 from atlasdb.tree.explain import Clock, Explained, entries_of, explain, slots_of_tree
 from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest
@@ -140,10 +140,14 @@ def test_a_node_is_judged_by_where_the_walk_ended() -> None:
     assert walk.cut
     assert walk.left
     fates = set()
+    (tree,) = world.trees
+    starts = tree.keep[0][kernels.STARTS]
     for place in places(world, forest)[::7]:
         if place.tree is None:
             continue
-        for sighting in verdict(forest, rows, told, place, generations(forest)).sightings:
+        one = verdict(forest, rows, told, place, generations(forest))
+        assert starts[one.node] <= place.slot < starts[one.node + 1]
+        for sighting in one.sightings:
             fates.add(sighting.fate)
             assert sighting.margin > 0
             assert sighting.bar == walk.bar
@@ -154,6 +158,7 @@ def test_a_node_is_judged_by_where_the_walk_ended() -> None:
             if sighting.link is not None:
                 assert sighting.fate is NodeFate.UNMET
                 assert not sighting.link.opened
+                assert one.node in tree.keep[0][kernels.LINKS][sighting.link.node]
     assert fates == set(NodeFate)
 
 
