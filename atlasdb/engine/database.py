@@ -14,6 +14,7 @@ from atlasdb.engine.collections import count, create, drop, listed
 from atlasdb.engine.delete import delete
 from atlasdb.engine.draft import TripleLike
 from atlasdb.engine.engine import EncoderLike, Engine
+from atlasdb.engine.explain import explained
 from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.read import EntryFields, get, scan
@@ -22,6 +23,7 @@ from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import (
+    About,
     Beams,
     Block,
     Collection,
@@ -37,6 +39,7 @@ MAP_BYTES = 1 << 40
 """Default size of the sparse map: the most that a store can grow to."""
 BARE = EntryFields()
 DEFAULT_BEAMS = Beams()
+NOTHING = About()
 
 
 class Database:
@@ -156,6 +159,21 @@ class Database:
         `exact` scores every key. InvalidArgument names what is wrong, of a dimension both.
         """
         return fetch(self._engine, name, rows, k, beams, exact, sequence)
+
+    def explain(
+        self,
+        name: str,
+        rows: Vectors,
+        k: int,
+        beams: Beams = DEFAULT_BEAMS,
+        about: About = NOTHING,
+        sequence: int = 0,
+    ) -> Block:
+        """As `fetch`, with the block's `explanation`; it speaks of the entries of `about`, those named by id first.
+
+        The same block, at a multiple of the time. InvalidArgument also for more than 256 rows or 64 entries.
+        """
+        return explained(self._engine, name, rows, k, beams, about, sequence)
 
     def search(self, name: str, text: str, k: int, exact: bool = False) -> list[Hit]:
         """The k entries whose keys are nearest to a text by cosine, best first. FailedPrecondition without encoder."""

@@ -10,20 +10,18 @@ from atlasdb.engine.read import EntryFields, entries_of
 from atlasdb.store.view import View
 from atlasdb.tree.descend import descend
 from atlasdb.tree.rank import Found, scan
+from atlasdb_contract.codec import text_row
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import Beams, Block, FetchCost, Hit, Vectors
 
 BLOCK_LIMIT = 4096
 """Most entries in a block, and most rows in a request."""
-_SEARCH_SCALE = np.float32(16)
-"""A text's row is made this long, so that the float32 probabilities it is ranked by differ where cosines do."""
 
 
 def fetch(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, exact: bool, sequence: int) -> Block:
     """See Database.fetch."""
     started = time.perf_counter()
-    _check_limit("k", k)
-    _check_limit("the number of rows", len(rows))
+    check_limits(rows, k)
     with engine.store.view(name) as view:
         found = _find(view, rows, k, beams, exact)
         values = view.values(found.value_ids)
@@ -34,29 +32,39 @@ def fetch(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, exact:
     return Block(found.ids, found.keys, values, found.scores, generation, cost, sequence)
 
 
+def check_limits(rows: Vectors, k: int) -> None:
+    """InvalidArgument for more than a fetch may ask for, or nothing."""
+    _check_limit("k", k)
+    _check_limit("the number of rows", len(rows))
+
+
 def _check_limit(what: str, number: int) -> None:
     if not 1 <= number <= BLOCK_LIMIT:
         raise InvalidArgument(f"{what} is {number}; it goes from 1 to {BLOCK_LIMIT}")
 
 
 def _find(view: View, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found:
+    check_dimension(view, rows)
+    if exact:
+        return scan(view.forest(), rows, k)
+    return descend(view.forest(), rows, k, beams)
+
+
+def check_dimension(view: View, rows: Vectors) -> None:
+    """InvalidArgument for rows that a collection's keys can't be compared with."""
     record = view.record
     if rows.dimension != record.dimension:
         raise InvalidArgument(
             f"the rows have dimension {rows.dimension}; the collection {record.name!r} has dimension {record.dimension}"
         )
-    if exact:
-        return scan(view.forest(), rows, k)
-    return descend(view.forest(), rows, k, beams)
 
 
 def search(engine: Engine, name: str, text: str, k: int, exact: bool) -> list[Hit]:
     """See Database.search."""
     _check_limit("k", k)
     vector = encode(engine, name, [text])
-    rows = Vectors(vector.data, vector.scales * _SEARCH_SCALE)
     with engine.store.view(name) as view:
-        found = _find(view, rows, k, Beams(), exact)
+        found = _find(view, text_row(vector), k, Beams(), exact)
         entries = {
             entry.id: entry for entry in entries_of(view, list(view.entries(found.ids)), EntryFields(texts=True))
         }

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from atlasdb_contract.codec import CHUNK_TRIPLES, MESSAGE_LIMIT
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
+from atlasdb_contract.v1 import retrieval_pb2 as rpb
 
 TRIPLES = CHUNK_TRIPLES
 """Triples in one Insert or Delete request."""
@@ -30,6 +31,14 @@ def check_triples(triples: Sequence[kpb.Triple]) -> None:
     for position, triple in enumerate(triples):
         if (size := triple.ByteSize()) > TRIPLE_BYTES:
             raise InvalidArgument(f"triple {position} holds {size} bytes; the limit is {TRIPLE_BYTES}: shorten it")
+
+
+def check_explain(request: rpb.FetchRequest) -> None:
+    """InvalidArgument when a fetch asks for an explanation that there is not."""
+    if not request.explain:
+        raise InvalidArgument("entries are named to be explained, but explain is not set; set it, or name none")
+    if request.exact:
+        raise InvalidArgument("an exact fetch compares every key and has no descent to explain; ask for one of the two")
 
 
 def check_reply(reply: Message) -> None:

@@ -8,7 +8,8 @@ import grpc
 
 from atlasdb.engine.database import Database
 from atlasdb.service.lifetime import Lifetime
-from atlasdb_contract.codec import block_to_proto, vectors_from_proto
+from atlasdb.service.limits import check_explain
+from atlasdb_contract.codec import about_from_proto, block_to_proto, vectors_from_proto
 from atlasdb_contract.types import Beams
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 from atlasdb_contract.v1 import retrieval_pb2_grpc as rgrpc
@@ -36,12 +37,12 @@ class Retrieval(rgrpc.RetrievalServicer):
                 yield block
 
     def _block(self, request: rpb.FetchRequest) -> rpb.Block:
-        block = self._database.fetch(
-            request.collection,
-            vectors_from_proto(request.rows, "rows"),
-            request.k,
-            Beams(request.beams.root, request.beams.inter),
-            request.exact,
-            request.sequence,
-        )
+        name, rows = request.collection, vectors_from_proto(request.rows, "rows")
+        beams = Beams(request.beams.root, request.beams.inter)
+        if request.explain or request.about or request.about_triples:
+            check_explain(request)
+            about = about_from_proto(request)
+            block = self._database.explain(name, rows, request.k, beams, about, request.sequence)
+        else:
+            block = self._database.fetch(name, rows, request.k, beams, request.exact, request.sequence)
         return block_to_proto(block)

@@ -14,7 +14,7 @@ from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.registry import CollectionRecord
 from atlasdb.store.trees import TreeCache
 from atlasdb.tree.image import Forest
-from atlasdb.tree.slots import Slots
+from atlasdb.tree.slots import Positions, Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
@@ -124,6 +124,10 @@ class View:
         if len(missing := order[np.isnan(found.scales)]):
             raise DataLoss(f"the key of entry {missing[0]} is missing; `atlasdb verify` lists all damage")
         return found.take(np.searchsorted(order, ids))
+
+    def tree_slots(self, ids: Ids) -> list[Positions]:
+        """For each tree, the slot of each entry there: int64 (len(ids),), -1 where it is not in it."""
+        return [trees.slots_of(self.txn, self.tables, one, ids) for one in self.record.trees]
 
     def values(self, ids: Ids) -> Vectors:
         """The values of these ids, in order, copied."""

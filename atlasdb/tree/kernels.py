@@ -336,3 +336,19 @@ def nearest_roots(roots: Any, scales: Any, row: Any, scale: Any, best: Any) -> A
         item = packed(np.float32(dot(roots[root], row)) * scales[root] * scale, root)
         count, _ = keep(best, count, item)
     return count
+
+
+@njit(nogil=True, cache=True)
+def judged(
+    nodes: Any, shift: Any, at: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any
+) -> Any:
+    """What a walk can know of nodes int64 (n,): their logits, what their codes say, and that with the margin, all
+    float32 (n,)."""
+    logits, estimates, most = (
+        np.empty(len(nodes), np.float32), np.empty(len(nodes), np.float32), np.empty(len(nodes), np.float32)
+    )  # fmt: skip
+    for i in range(len(nodes)):
+        logits[i] = _score(at, shift, nodes[i], row, scale)
+        estimates[i] = at_most(at, shift, nodes[i], planes, low, step, total, np.float32(0))
+        most[i] = at_most(at, shift, nodes[i], planes, low, step, total, margin)
+    return logits, estimates, most

@@ -15,6 +15,7 @@ from atlasdb_client.inserting import InsertWindow, TripleLike, VectorsLike, inse
 from atlasdb_client.stats import StoreStats
 from atlasdb_client.target import DEFAULT_TARGET, parse_target
 from atlasdb_contract import types as t
+from atlasdb_contract.codec import text_row
 from atlasdb_contract.errors import Internal, InvalidArgument
 from atlasdb_contract.v1.admin_pb2_grpc import AdminStub
 from atlasdb_contract.v1.knowledge_pb2 import InsertRequest
@@ -170,6 +171,26 @@ class Client:
         """The k best entries for rows (R, D), float or int8. For many fetches, `fetch_stream` is faster."""
         with self.fetch_stream(collection) as stream:
             return stream.fetch(rows, k, beams, exact)
+
+    def explain(
+        self,
+        collection: str,
+        asked: VectorsLike | str,
+        k: int = 10,
+        ids: Iterable[int] = (),
+        triples: Iterable[TripleLike] = (),
+        beams: t.Beams | None = None,
+    ) -> tuple[t.Block, t.Explanation]:
+        """The block that `fetch` gives for rows, or `search` looks for with a text, and how it came about.
+
+        The explanation has a verdict on each entry named by `ids`, then on each named by `triples`, 64 at most;
+        there may be 256 rows. FailedPrecondition from a server that can't explain.
+        """
+        about = core.about(ids, triples)
+        rows = text_row(self.encode(collection, [core.searched(asked)])) if isinstance(asked, str) else asked
+        with self.fetch_stream(collection) as stream:
+            block = stream.fetch(rows, k, beams, explain=about)
+        return block, core.explanation_of(block, self.target)
 
     def fetch_stream(self, collection: str) -> FetchStream:
         """A stream for many fetches from one thread; any number may be open."""

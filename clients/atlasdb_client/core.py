@@ -154,10 +154,15 @@ def count(collection: str) -> Call[int]:
 
 def search(collection: str, text: str, k: int, exact: bool) -> Call[list[t.Hit]]:
     """The k entries nearest to a text, best first."""
+    request = kpb.SearchRequest(collection=collection, text=searched(text), k=_positive(k, "k"), exact=exact)
+    return Call("Knowledge", "Search", request, _hits)
+
+
+def searched(text: str) -> str:
+    """A text that can be searched for: InvalidArgument for an empty one."""
     if not text.strip():
         raise errors.InvalidArgument("the text to search for is empty")
-    request = kpb.SearchRequest(collection=collection, text=text, k=_positive(k, "k"), exact=exact)
-    return Call("Knowledge", "Search", request, _hits)
+    return text
 
 
 def encode(collection: str, texts: Sequence[str]) -> list[Call[t.Vectors]]:
@@ -177,16 +182,38 @@ def _hits(reply: kpb.SearchReply) -> list[t.Hit]:
 
 
 def fetch_request(
-    collection: str, rows: VectorsLike, k: int, beams: t.Beams | None, exact: bool, sequence: int
+    collection: str,
+    rows: VectorsLike,
+    k: int,
+    beams: t.Beams | None,
+    exact: bool,
+    sequence: int,
+    about: t.About | None = None,
 ) -> rpb.FetchRequest:
-    """Rows float or int8 (R, D) to a request for the k best entries."""
+    """Rows float or int8 (R, D) to a request for the k best entries; given `about`, for an explanation too."""
     vectors = rows if isinstance(rows, t.Vectors) else codec.quantise(rows)
     request = rpb.FetchRequest(
         sequence=sequence, collection=collection, rows=codec.vectors_to_proto(vectors), k=_positive(k, "k"), exact=exact
     )
     if beams is not None:
         request.beams.root, request.beams.inter = beams.root, beams.inter
+    if about is not None:
+        request.explain = True
+        request.about.extend(_checked_ids(about.ids))
+        request.about_triples.extend(map(codec.triple_to_proto, about.triples))
     return request
+
+
+def about(ids: Iterable[int], triples: Iterable[TripleLike]) -> t.About:
+    """What an explanation is to speak of. InvalidArgument names a bad id or triple."""
+    return t.About(tuple(_checked_ids(ids)), tuple(as_triples(triples)))
+
+
+def explanation_of(block: t.Block, target: str) -> t.Explanation:
+    """The block's. FailedPrecondition where the server gave none: it is older than this client."""
+    if block.explanation is None:
+        raise errors.FailedPrecondition(f"the server at {target} can't explain a fetch; is it another version?")
+    return block.explanation
 
 
 def fetch_reply(message: rpb.Block, sequence: int) -> t.Block:

@@ -9,7 +9,7 @@ from atlasdb_client import core
 from atlasdb_client.duplex import Duplex, StreamEnded, open_duplex
 from atlasdb_client.inserting import VectorsLike
 from atlasdb_contract.errors import FailedPrecondition
-from atlasdb_contract.types import Beams, Block
+from atlasdb_contract.types import About, Beams, Block
 from atlasdb_contract.v1.retrieval_pb2 import Block as BlockMessage
 
 METHOD = "/atlasdb.v1.Retrieval/Fetch"
@@ -43,19 +43,34 @@ class FetchStream:
         """Fetches sent and not received."""
         return len(self._waiting)
 
-    def fetch(self, rows: VectorsLike, k: int, beams: Beams | None = None, exact: bool = False) -> Block:
+    def fetch(
+        self,
+        rows: VectorsLike,
+        k: int,
+        beams: Beams | None = None,
+        exact: bool = False,
+        explain: About | None = None,
+    ) -> Block:
         """Rows (R, D), float or int8, to the Block of the k best entries (design (4)).
 
+        With `explain`, which may name no entry, the Block has its explanation; not together with `exact`.
         FailedPrecondition while sent fetches wait to be received; otherwise the store's errors.
         """
         if self._waiting:
             raise FailedPrecondition(f"{len(self._waiting)} fetches were sent and not received; receive them first")
-        self.send(rows, k, beams, exact)
+        self.send(rows, k, beams, exact, explain)
         return self.receive()
 
-    def send(self, rows: VectorsLike, k: int, beams: Beams | None = None, exact: bool = False) -> int:
+    def send(
+        self,
+        rows: VectorsLike,
+        k: int,
+        beams: Beams | None = None,
+        exact: bool = False,
+        explain: About | None = None,
+    ) -> int:
         """Send a fetch without waiting for its Block. Returns its sequence number."""
-        request = core.fetch_request(self.collection, rows, k, beams, exact, self._sequence + 1)
+        request = core.fetch_request(self.collection, rows, k, beams, exact, self._sequence + 1, explain)
         if self._duplex is None:
             self._duplex = open_duplex(self._channel, METHOD)
         try:

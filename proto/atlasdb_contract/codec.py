@@ -5,6 +5,7 @@ error of a dot product with a unit vector stays below s * sqrt(D) / 2.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ CHUNK_BYTES = 1 << 20
 """Where writers of streams cut, in bytes: far below the limit, so that one odd triple still fits."""
 CHUNK_TRIPLES = 1024
 """Most triples in one InsertRequest."""
+TEXT_LENGTH = np.float32(16)
+"""A text's row is made this long, so that the float32 probabilities it is ranked by differ where cosines do."""
 GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -180,6 +183,7 @@ def block_to_proto(block: t.Block) -> rpb.Block:
             bytes_read=c.bytes_read,
             microseconds=c.microseconds,
         ),
+        explanation=None if block.explanation is None else explanation_to_proto(block.explanation),
     )
 
 
@@ -194,7 +198,110 @@ def block_from_proto(message: rpb.Block) -> t.Block:
         Generation(message.generation),
         t.FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, c.microseconds),
         message.sequence,
+        explanation_from_proto(message.explanation) if message.HasField("explanation") else None,
     )
+
+
+def explanation_to_proto(explanation: t.Explanation) -> rpb.Explanation:
+    """What is said of a block."""
+    return rpb.Explanation(
+        trees=[
+            rpb.TreeExplanation(
+                **_numbers(tree, "generation", "roots", "nodes", "opened", "slots", "entries"),
+                walks=map(_walk_to_proto, tree.walks),
+            )
+            for tree in explanation.trees
+        ],
+        **_numbers(explanation, "delta_slots", "candidates"),
+        stages=[rpb.Stage(name=stage.name, microseconds=stage.microseconds) for stage in explanation.stages],
+        verdicts=map(_verdict_to_proto, explanation.verdicts),
+    )
+
+
+def explanation_from_proto(message: rpb.Explanation) -> t.Explanation:
+    """What is said of a block."""
+    trees = (
+        t.TreeExplanation(
+            Generation(tree.generation),
+            tree.roots,
+            tree.nodes,
+            tuple(map(_walk_from_proto, tree.walks)),
+            tree.opened,
+            tree.slots,
+            tree.entries,
+        )
+        for tree in message.trees
+    )
+    stages = (t.Stage(stage.name, stage.microseconds) for stage in message.stages)
+    verdicts = map(_verdict_from_proto, message.verdicts)
+    return t.Explanation(tuple(trees), message.delta_slots, message.candidates, tuple(stages), tuple(verdicts))
+
+
+_OF_WALK = ("rows", "beam", "best_root", "last_root", "gates", "met", "cut", "left", "opened", "best", "bar")
+_OF_NODE = ("node", "logit", "opened", "slots", "entry")
+_OF_VERDICT = ("entry", "generation", "node", "rank", "score")
+_OF_SIGHTING = ("logit", "estimate", "margin", "bar")
+
+
+def _numbers(noun: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(noun, name) for name in names}
+
+
+def _walk_to_proto(walk: t.Walk) -> rpb.Walk:
+    nodes = [rpb.MetNode(**_numbers(node, *_OF_NODE)) for node in walk.nodes]
+    return rpb.Walk(**_numbers(walk, *_OF_WALK), end=f"WALK_END_{walk.end.name}", nodes=nodes)
+
+
+def _walk_from_proto(message: rpb.Walk) -> t.Walk:
+    end = t.WalkEnd[rpb.WalkEnd.Name(message.end).removeprefix("WALK_END_")]
+    return t.Walk(**_numbers(message, *_OF_WALK), end=end, nodes=tuple(map(_node_from_proto, message.nodes)))
+
+
+def _node_from_proto(message: rpb.MetNode) -> t.MetNode:
+    return t.MetNode(**_numbers(message, *_OF_NODE))
+
+
+def _verdict_to_proto(verdict: t.Verdict) -> rpb.Verdict:
+    return rpb.Verdict(
+        **_numbers(verdict, *_OF_VERDICT),
+        fate=f"FATE_{verdict.fate.name}",
+        logits=verdict.logits,
+        sightings=[
+            rpb.Sighting(
+                **_numbers(one, *_OF_SIGHTING),
+                fate=f"NODE_FATE_{one.fate.name}",
+                link=None if one.link is None else rpb.MetNode(**_numbers(one.link, *_OF_NODE)),
+            )
+            for one in verdict.sightings
+        ],
+    )
+
+
+def _verdict_from_proto(message: rpb.Verdict) -> t.Verdict:
+    sightings = (
+        t.Sighting(
+            **_numbers(one, *_OF_SIGHTING),
+            fate=t.NodeFate[rpb.NodeFate.Name(one.fate).removeprefix("NODE_FATE_")],
+            link=_node_from_proto(one.link) if one.HasField("link") else None,
+        )
+        for one in message.sightings
+    )
+    return t.Verdict(
+        **_numbers(message, *_OF_VERDICT),
+        fate=t.Fate[rpb.Fate.Name(message.fate).removeprefix("FATE_")],
+        logits=tuple(message.logits),
+        sightings=tuple(sightings),
+    )
+
+
+def about_from_proto(request: rpb.FetchRequest) -> t.About:
+    """Which entries a fetch wants to be told of. InvalidArgument for an empty head, relation or tail."""
+    return t.About(tuple(request.about), tuple(map(triple_from_proto, request.about_triples)))
+
+
+def text_row(vector: t.Vectors) -> t.Vectors:
+    """A text's unit vector (1, D) as the row that the entries nearest to the text are looked for with."""
+    return t.Vectors(vector.data, vector.scales * TEXT_LENGTH)
 
 
 def chunked(triples: Iterable[t.Triple]) -> Iterable[list[t.Triple]]:

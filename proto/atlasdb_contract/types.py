@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal
 
 import numpy as np
@@ -186,6 +187,8 @@ class Block:
     generation: Generation
     cost: FetchCost
     sequence: int = 0
+    explanation: "Explanation | None" = None
+    """Where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +208,149 @@ class Progress:
     total: int
     generation: Generation = Generation(0)
     damage: tuple[str, ...] = ()
+
+
+# How a fetch came to its Block. Logits are those of a walk's row: the mean of rows that are alike.
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Entries that an explanation is to speak of, named by id and by triple."""
+
+    ids: tuple[int, ...] = ()
+    triples: tuple[Triple, ...] = ()
+
+
+class WalkEnd(Enum):
+    """Why a walk opened no further node."""
+
+    ALL = "every node that was met is open"
+    DEPTH = "no node is left that is near enough to the best"
+    BEAM = "as many nodes are open as may be"
+
+
+class NodeFate(Enum):
+    """What a walk did with an INTER node."""
+
+    UNMET = "no opened node links to it"
+    CUT = "its code says that it is not good enough"
+    LEFT = "it was compared, and is not good enough"
+    OPENED = "its entries were compared"
+
+
+class Fate(Enum):
+    """What a fetch did with an entry."""
+
+    ABSENT = "it is not in the collection"
+    DELETED = "it was deleted"
+    UNOPENED = "its node was not opened"
+    FAINT = "it is in the delta, and nothing beside the rest"
+    BEATEN = "it was compared, and others are better"
+    CHOSEN = "it is in the block"
+
+
+@dataclass(frozen=True, slots=True)
+class MetNode:
+    """An INTER node that a walk met: its number in the tree, its logit, how many slots it has, and one of its entries
+    that are there (0: none is)."""
+
+    node: int
+    logit: float
+    opened: bool
+    slots: int
+    entry: EntryId
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One walk over a tree, for `rows` rows that are alike.
+
+    It entered by `gates` INTER nodes: those of the `beam` ROOTs that are best, with logits from `best_root` down to
+    `last_root`. Of the `met` nodes it looked at, `cut` are ruled out by their codes, `left` were compared and not
+    opened, and `opened` were. Both are told by the bar where it ended: what was met before the bar had risen so far may
+    have been compared too. `nodes` are the few best.
+    """
+
+    rows: int
+    beam: int
+    best_root: float
+    last_root: float
+    gates: int
+    met: int
+    cut: int
+    left: int
+    opened: int
+    best: float
+    """Logit of the best node."""
+    bar: float
+    """The logit that a node has to have to be opened; -inf: any."""
+    end: WalkEnd
+    nodes: tuple[MetNode, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeExplanation:
+    """What a descent did in one tree of `roots` ROOTs and `nodes` INTER nodes: its walks, the distinct nodes that they
+    opened, and the slots of these, with how many entries those have."""
+
+    generation: Generation
+    roots: int
+    nodes: int
+    walks: tuple[Walk, ...]
+    opened: int
+    slots: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An entry's node in one walk. `estimate` is its logit as its code tells it, and `margin` what is allowed for the
+    code's error: it is cut if both together are below `bar`."""
+
+    fate: NodeFate
+    logit: float
+    estimate: float
+    margin: float
+    bar: float
+    link: MetNode | None = None
+    """Of a node that was not met: the best that was met and links to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an entry is in the block, or not.
+
+    `generation` is its tree's, 0 that of the delta; `node` the INTER node there, `sightings` what walks did with it:
+    those that opened it or came nearest to it, 8 at most.
+    `rank` counts from 1 among all candidates, 0: it is none. `score` is what it has, or would have as one more
+    candidate. `logits`: with each row.
+    """
+
+    entry: EntryId
+    fate: Fate
+    generation: Generation = Generation(0)
+    node: int = 0
+    rank: int = 0
+    score: float = 0.0
+    logits: tuple[float, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a fetch, and its time."""
+
+    name: str
+    microseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a fetch came to its Block: its trees, the slots of the delta that were compared, the entries that the block
+    was chosen from, the time by stages, and what became of the entries asked about (those by id, then by triple)."""
+
+    trees: tuple[TreeExplanation, ...]
+    delta_slots: int
+    candidates: int
+    stages: tuple[Stage, ...]
+    verdicts: tuple[Verdict, ...] = ()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from serving import Connector, Spawned, Spawner, Wire, insert_requests, random_vectors
+from serving import Connector, Spawned, Spawner, Wire, insert_requests, random_vectors, triple
 
 from atlasdb.__main__ import main
 from atlasdb.service import keeper
@@ -127,6 +127,21 @@ def test_what_either_stores_is_in_the_next_fetch_of_all(wires: list[Wire]) -> No
                 last = keys.take(slice(count - 1, count))
                 [found] = fetch(wire, last, name=name)
                 assert wire.knowledge.Count(kpb.CountRequest(collection=name)).entries == found == count
+
+
+def test_a_reader_explains_its_fetches(wires: list[Wire], server: Spawned) -> None:
+    """By itself, entries named by their triples included."""
+    _, reader = wires
+    reader.create()
+    rows = codec.vectors_to_proto(reader.fill(100).take(slice(41, 42)))
+    told = {"explain": True, "about": [42], "about_triples": [triple(7), triple(500)]}
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        request = rpb.FetchRequest(collection="facts", rows=rows, k=1, **told)
+        [block] = reader.retrieval.Fetch(iter([request]), timeout=20)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert [(one.entry, one.rank > 0) for one in block.explanation.verdicts] == [(42, True), (8, True), (0, False)]
 
 
 def test_fetches_stay_in_the_process_that_takes_them(wires: list[Wire], server: Spawned) -> None:

@@ -1,5 +1,6 @@
 """The contract keeps its own promises: generated code, round trips, quantisation, errors."""
 
+import dataclasses
 import filecmp
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import EntryId, Generation
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
+from atlasdb_contract.v1 import retrieval_pb2 as rpb
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,6 +113,43 @@ def test_a_block_survives_the_wire(rows: t.Vectors, sequence: int, number: int) 
     assert same(received.keys, sent.keys)
     assert same(received.values, sent.values)
     assert (received.generation, received.cost, received.sequence) == (sent.generation, sent.cost, sent.sequence)
+
+
+def nouns(kind: type, **given: object) -> st.SearchStrategy:
+    """A noun of numbers, as they are on the wire; a field's own strategy where it is given."""
+    own = {"float": st.floats(width=32, allow_nan=False), "bool": st.booleans()}
+    return st.builds(
+        kind,
+        **{
+            field.name: given.get(field.name, own.get(getattr(field.type, "__name__", ""), st.integers(0, 2**31)))
+            for field in dataclasses.fields(kind)
+        },
+    )
+
+
+def few(of: st.SearchStrategy) -> st.SearchStrategy:
+    return st.lists(of, max_size=2).map(tuple)
+
+
+met_nodes = nouns(t.MetNode)
+walks = nouns(t.Walk, end=st.sampled_from(t.WalkEnd), nodes=few(met_nodes))
+sightings = nouns(t.Sighting, fate=st.sampled_from(t.NodeFate), link=st.none() | met_nodes)
+fates = st.sampled_from(t.Fate)
+logits = few(st.floats(width=32, allow_nan=False))
+verdicts = nouns(t.Verdict, fate=fates, logits=logits, sightings=few(sightings))
+trees = nouns(t.TreeExplanation, walks=few(walks))
+stages = nouns(t.Stage, name=maybe)
+
+
+@given(nouns(t.Explanation, trees=few(trees), stages=few(stages), verdicts=few(verdicts)))
+def test_an_explanation_survives_the_wire(sent: t.Explanation) -> None:
+    message = rpb.Explanation.FromString(codec.explanation_to_proto(sent).SerializeToString())
+    assert codec.explanation_from_proto(message) == sent
+    nothing = t.Vectors(np.zeros((0, 4), np.int8), np.zeros(0, np.float32))
+    block = t.Block(np.zeros(0, np.uint64), nothing, nothing, np.zeros(0, np.float32), Generation(0), t.FetchCost())
+    assert codec.block_from_proto(codec.block_to_proto(block)).explanation is None
+    told = dataclasses.replace(block, explanation=sent)
+    assert codec.block_from_proto(codec.block_to_proto(told)).explanation == sent
 
 
 @given(floats)

@@ -13,7 +13,7 @@ import pytest
 
 from atlasdb_client import Beams, Client, connect, duplex, fetch
 from atlasdb_contract.errors import AtlasError, FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from atlasdb_contract.types import Floats
+from atlasdb_contract.types import About, Floats, Triple
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 from atlasdb_contract.v1.retrieval_pb2_grpc import RetrievalServicer, add_RetrievalServicer_to_server
 
@@ -76,7 +76,10 @@ def test_the_pinned_grpc_gets_the_direct_transport(client: Client) -> None:
 def test_a_fetch_asks_what_it_was_told_to(client: Client, echo: Echo) -> None:
     with client.fetch_stream("facts") as stream:
         block = stream.fetch(rows(1), k=7, beams=Beams(3, 5), exact=True)
-    [asked] = echo.requests
+        stream.fetch(rows(1), k=7, explain=About((3, 9), (Triple("a", "b", "c"),)))
+    asked, explained = echo.requests
+    assert not asked.explain
+    assert (explained.explain, list(explained.about), explained.about_triples[0].tail) == (True, [3, 9], "c")
     assert (asked.collection, asked.k, asked.beams.root, asked.beams.inter, asked.exact) == ("facts", 7, 3, 5, True)
     assert block.ids.tolist() == list(range(7))
     np.testing.assert_allclose(block.keys.floats(), rows(1), atol=0.02)
@@ -119,6 +122,11 @@ def test_fetches_under_way_at_an_error_are_given_up(client: Client) -> None:
         with pytest.raises(Unavailable):
             stream.receive()
         assert len(stream) == 0
+
+
+def test_a_server_that_can_not_explain_is_told_of(client: Client) -> None:
+    with pytest.raises(FailedPrecondition, match="can't explain a fetch"):
+        client.explain("facts", rows(1), k=1)
 
 
 def test_rows_are_checked_before_they_are_sent(client: Client, echo: Echo) -> None:

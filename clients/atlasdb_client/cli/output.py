@@ -5,6 +5,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from atlasdb_contract.types import Entry
@@ -49,6 +50,42 @@ def print_facts(facts: Mapping[str, object]) -> None:
     width = max(_width(name) for name in facts)
     for name, value in facts.items():
         print(f"{_pad(name, width, False)}  {_cell(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A line of a tree, with what is under it."""
+
+    text: str
+    under: "Sequence[Branch]" = ()
+
+
+BOX = ("├─ ", "└─ ", "│  ", "   ")
+PLAIN = ("|- ", "`- ", "|  ", "   ")
+
+
+def print_tree(tree: Branch) -> None:
+    """A line for each branch; where the output is not UTF-8, of ASCII alone."""
+    _print_line("", tree.text)
+    _print_under(tree, BOX if in_utf8() else PLAIN, "")
+
+
+def in_utf8() -> bool:
+    """Can standard output show any character?"""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _print_under(tree: Branch, lines: tuple[str, str, str, str], before: str) -> None:
+    middle, last, beside, below = lines
+    for i, branch in enumerate(tree.under, 1):
+        end = i == len(tree.under)
+        _print_line(before + (last if end else middle), branch.text)
+        _print_under(branch, lines, before + (below if end else beside))
+
+
+def _print_line(before: str, text: str) -> None:
+    known = text if in_utf8() else text.encode("ascii", "backslashreplace").decode()
+    print(before + _cell(known))
 
 
 def plural(count: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from atlasdb_client.target import DEFAULT_TARGET
 SERVER_VARIABLE = "ATLASDB_SERVER"
 GLOBAL_VALUES = ("--server",)
 """Flags before the command that take a value."""
-BUILT_IN = ("load", "collections", "build", "stats", "verify", "search", "get", "delete", "export", "count")
+BUILT_IN = ("load", "collections", "build", "stats", "verify", "search", "explain", "get", "delete", "export", "count")
 EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
 
 
@@ -49,7 +49,7 @@ def build_parser(extensions: Sequence[str] = ()) -> argparse.ArgumentParser:
     server = os.environ.get(SERVER_VARIABLE) or DEFAULT_TARGET
     _add_globals(parser, server=server, as_json=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for add in (_load, _collections, _build, _stats, _verify, _search, _get, _delete, _export, _count):
+    for add in (_load, _collections, _build, _stats, _verify, _search, _explain, _get, _delete, _export, _count):
         add(commands)
     for name in extensions:
         commands.add_parser(name, help=EXTENSION_HELP.get(name, f"see 'atlasdb {name} --help'"), add_help=False)
@@ -134,6 +134,19 @@ def _search(commands: Any) -> None:
     parser.add_argument("text", metavar="TEXT", help="what to look for")
     parser.add_argument("-k", metavar="N", type=_positive, default=10, help="how many (default 10)")
     parser.add_argument("--exact", action="store_true", help="compare with every key instead of descending the tree")
+
+
+def _explain(commands: Any) -> None:
+    text = "show how a search descends the tree, and why an entry is found or not"
+    parser = _command(commands, "explain", "explain:explain", text)
+    parser.add_argument("text", metavar="TEXT", help="what to look for")
+    parser.add_argument("-k", metavar="N", type=_positive, default=10, help="how many (default 10)")
+    parser.add_argument(
+        "--entry", metavar="ID", type=_positive, action="append", default=[], help="say of it why; may be repeated"
+    )
+    parser.add_argument(
+        "--triple", nargs=3, metavar=("HEAD", "RELATION", "TAIL"), action="append", default=[], help="the same"
+    )
 
 
 def _get(commands: Any) -> None:

@@ -1,0 +1,224 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_tree_descend import NONE, World, bits
+
+from atlasdb.tree import descend as descending
+from atlasdb.tree import kernels, scoring
+from atlasdb.tree.descend import descend
+from atlasdb.tree.explain import Clock, Explained, entries_of, explain, slots_of_tree
+from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest
+from atlasdb.tree.verdicts import Place, verdict
+from atlasdb_contract.ids import EntryId, Generation
+from atlasdb_contract.types import Beams, Fate, Ids, NodeFate, Vectors, Verdict, WalkEnd
+
+
+def generations(forest: Forest) -> list[Generation]:
+    return [Generation(number + 1) for number in range(len(forest.trees))]
+
+
+def explained(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -> Explained:
+    return explain(forest, rows, k, beams or Beams(), generations(forest), Clock())
+
+
+def places(world: World, forest: Forest) -> list[Place]:
+    """Every entry that is there, in the order of ids."""
+    found = {}
+    for number, tree in enumerate(forest.trees):
+        for slot in range(len(tree.slots)):
+            for entry in entries_of(forest, slots_of_tree(forest, number, np.array([slot])), 1 << 20).tolist():
+                found[entry] = Place(EntryId(entry), number, slot)
+    for record in range(forest.bases[-1], len(forest.slots.counts)):
+        slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(forest.slots.counts[record])
+        found |= {entry: Place(EntryId(entry)) for entry in entries_of(forest, slots, 1).tolist()}
+    return [found[entry] for entry in sorted(found)]
+
+
+def verdicts(world: World, forest: Forest, rows: Vectors, result: Explained) -> list[Verdict]:
+    return [verdict(forest, rows, result, place, generations(forest)) for place in places(world, forest)]
+
+
+def some_dead(count: int, seed: int) -> Ids:
+    gone = np.flatnonzero(np.random.default_rng(seed).random(count) < 0.1)
+    return bits((gone + 1).astype(np.uint64)) if len(gone) else NONE
+
+
+beams = st.builds(Beams, st.sampled_from([0, 1, 3]), st.sampled_from([0, 1, 5, 40, 200]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 900), st.integers(1, 300), st.integers(1, 5), st.integers(1, 80), beams, st.integers(0, 99))
+def test_the_explained_descent_finds_what_a_fetch_finds(
+    count: int, heads: int, rows: int, k: int, beams: Beams, seed: int
+) -> None:
+    world = World(count, heads, seed)
+    forest, asked = world.forest(some_dead(count, seed)), world.rows(rows)
+    fetched, told = descend(forest, asked, k, beams), explained(forest, asked, k, beams)
+    assert np.array_equal(told.found.ids, fetched.ids)
+    assert np.array_equal(told.found.scores, fetched.scores)
+    assert told.found.cost == fetched.cost
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 600), st.integers(1, 200), st.integers(1, 4), beams, st.integers(0, 99))
+def test_what_is_counted_adds_up(count: int, heads: int, rows: int, beams: Beams, seed: int) -> None:
+    world = World(count, heads, seed)
+    forest, asked = world.forest(some_dead(count, seed)), world.rows(rows)
+    told = explained(forest, asked, 10, beams)
+    cost = told.found.cost
+    assert sum(tree.opened for tree in told.trees) == cost.postings_read
+    assert sum(walk.met for tree in told.trees for walk in tree.walks) == cost.inter_scored
+    assert sum(tree.roots * len(tree.walks) for tree in told.trees) == cost.root_scored
+    for tree in told.trees:
+        assert sum(walk.rows for walk in tree.walks) == rows
+        for walk in tree.walks:
+            assert walk.cut + walk.left + walk.opened == walk.met
+            assert walk.opened <= tree.opened <= tree.nodes
+            assert walk.gates <= walk.met
+            assert walk.best_root >= walk.last_root
+            assert walk.best == walk.nodes[0].logit
+            assert all(one.logit >= other.logit for one, other in pairwise(walk.nodes))
+            assert (walk.end is WalkEnd.ALL) == (walk.cut + walk.left == 0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 250), st.integers(1, 120), st.integers(1, 3), st.integers(1, 20), beams, st.integers(0, 99))
+def test_a_verdict_tells_of_every_entry_what_became_of_it(
+    count: int, heads: int, rows: int, k: int, beams: Beams, seed: int
+) -> None:
+    world = World(count, heads, seed, texts=80)
+    forest, asked = world.forest(some_dead(count, seed)), world.rows(rows)
+    told = explained(forest, asked, k, beams)
+    every = descend(forest, asked, 4096, beams)
+    ranks = {entry: rank for rank, entry in enumerate(every.ids.tolist(), 1)}
+    for one in verdicts(world, forest, asked, told):
+        keys = world.keys.floats()[one.entry - 1]
+        np.testing.assert_allclose(one.logits, asked.floats() @ keys, rtol=1e-3, atol=1e-3)
+        fates = {sighting.fate for sighting in one.sightings}
+        if one.entry in ranks:
+            assert one.fate is (Fate.CHOSEN if one.entry in told.found.ids else Fate.BEATEN)
+            assert one.score == every.scores[ranks[one.entry] - 1]
+            assert every.scores[one.rank - 1] == one.score
+            assert (one.rank <= k) == (one.fate is Fate.CHOSEN)
+            assert bool(one.generation) == (NodeFate.OPENED in fates)
+        else:
+            assert one.fate is Fate.UNOPENED
+            assert one.rank == 0
+            assert fates
+            assert NodeFate.OPENED not in fates
+            assert 0 <= one.score <= rows
+
+
+def test_an_entry_left_out_has_the_score_that_it_would_have_had() -> None:
+    """A walk that opens one node leaves out what a walk over everything compares."""
+    world = World(400, 80, 5, trees=1)
+    world.delta = Columns.none(SLOT_COLUMNS)
+    forest, rows = world.forest(), world.rows(1)
+    told = explained(forest, rows, 5, Beams(root=1, inter=1))
+    (only,) = told.trees
+    assert only.opened == 1
+    inside = [one for one in verdicts(world, forest, rows, told) if one.rank]
+    total = sum(np.exp(np.float64(one.logits[0])) for one in inside)
+    outside = [one for one in verdicts(world, forest, rows, told) if not one.rank]
+    assert outside
+    for one in outside:
+        own = np.exp(np.float64(one.logits[0]))
+        assert one.score == pytest.approx(own / (own + total), rel=1e-3)
+
+
+def test_a_node_is_judged_by_where_the_walk_ended() -> None:
+    world = World(6000, 3000, 7, dimension=64, trees=1)
+    forest, rows = world.forest(), world.rows(1)
+    rows = Vectors(rows.data, rows.scales * np.float32(4))
+    told = explained(forest, rows, 5)
+    [[walk]] = [tree.walks for tree in told.trees]
+    assert walk.end is WalkEnd.DEPTH
+    assert walk.cut
+    assert walk.left
+    fates = set()
+    (tree,) = world.trees
+    starts = tree.keep[0][kernels.STARTS]
+    for place in places(world, forest)[::7]:
+        if place.tree is None:
+            continue
+        one = verdict(forest, rows, told, place, generations(forest))
+        assert starts[one.node] <= place.slot < starts[one.node + 1]
+        for sighting in one.sightings:
+            fates.add(sighting.fate)
+            assert sighting.margin > 0
+            assert sighting.bar == walk.bar
+            if sighting.fate is NodeFate.CUT:
+                assert sighting.estimate + sighting.margin < sighting.bar
+            if sighting.fate is NodeFate.LEFT:
+                assert sighting.logit < walk.best - 8.9
+            if sighting.link is not None:
+                assert sighting.fate is NodeFate.UNMET
+                assert not sighting.link.opened
+                assert one.node in tree.keep[0][kernels.LINKS][sighting.link.node]
+    assert fates == set(NodeFate)
+
+
+def test_of_many_walks_those_that_came_nearest_are_told_of() -> None:
+    world = World(3000, 600, 8, trees=1)
+    forest, rows = world.forest(), world.rows(30)
+    told = explained(forest, rows, 5, Beams(2, 4))
+    [walked] = told.walked
+    assert len(walked) > 8
+    opened = unopened = 0
+    for place in places(world, forest)[::11]:
+        if place.tree is None:
+            continue
+        one = verdict(forest, rows, told, place, generations(forest))
+        openings = sum(bool(walk.opened[walk.nodes == one.node].any()) for walk in walked)
+        assert sum(sighting.fate is NodeFate.OPENED for sighting in one.sightings) == min(8, openings)
+        short = [sighting.logit - sighting.bar for sighting in one.sightings if sighting.fate is not NodeFate.OPENED]
+        assert short == sorted(short, reverse=True)
+        opened, unopened = opened + bool(openings), unopened + (not openings)
+    assert opened
+    assert unopened
+
+
+def test_a_full_beam_ends_a_walk() -> None:
+    world = World(3000, 600, 3, trees=1)
+    [[walk]] = [tree.walks for tree in explained(world.forest(), world.rows(1), 10, Beams(root=5, inter=7)).trees]
+    assert (walk.end, walk.opened, walk.beam) == (WalkEnd.BEAM, 7, 5)
+
+
+def test_what_is_nothing_in_a_large_delta_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descending, "SURE", 20)
+    world = World(2000, 2000, 4, trees=1)
+    world.trees, world.delta = [], world.in_delta(np.arange(2000))
+    forest, rows = world.forest(), world.rows(1)
+    rows = Vectors(rows.data, rows.scales * np.float32(4))
+    told = explained(forest, rows, 3)
+    found = verdicts(world, forest, rows, told)
+    assert {one.fate for one in found} == {Fate.CHOSEN, Fate.BEATEN, Fate.FAINT}
+    assert all(one.score < 1e-4 for one in found if one.fate is Fate.FAINT)
+
+
+def test_a_forest_of_nothing_is_explained() -> None:
+    told = explained(Forest.of(24, [], Columns.none(SLOT_COLUMNS), NONE), World(5, 2, 0).rows(2), 10)
+    assert told.trees == ()
+    assert len(told.found.ids) == 0
+
+
+def test_stages_add_up_in_the_order_of_their_first_use() -> None:
+    clock = Clock()
+    world = World(200, 40, 1)
+    explain(world.forest(), world.rows(1), 5, Beams(), generations(world.forest()), clock)
+    assert [stage.name for stage in clock.stages] == ["rows", "ROOT", "INTER", "LEAF", "delta", "scores", "block"]
+    assert all(stage.microseconds >= 0 for stage in clock.stages)
+
+
+def test_numbers_that_lead_nowhere_are_not_followed() -> None:
+    world = World(2000, 400, 9, trees=1)
+    (tree,) = world.trees
+    nodes, _ = tree.keep
+    nodes[0][::5] = 1 << 40
+    world.trees = [replace(tree, gates=np.where(tree.gates % 2, tree.gates, np.int32(1 << 29)))]
+    for _ in range(20):
+        explained(world.forest(), world.rows(2), 10)
