@@ -24,7 +24,8 @@ from atlasdb.tree.build import plan
 from atlasdb.tree.check import problems
 from atlasdb.tree.descend import descend
 from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest, Tree
-from atlasdb.tree.rank import Found, Slots, scan
+from atlasdb.tree.rank import Found, scan
+from atlasdb.tree.slots import Slots
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Beams, Vectors
 
@@ -54,30 +55,20 @@ def changed(name: str, value: float) -> Iterator[Beams]:
             setattr(descending, name, before)
 
 
-def exact(keys: Vectors, rows: list[Vectors]) -> list[Found]:
-    """The exact blocks."""
-
-    def slots() -> Iterator[Slots]:
-        for start in range(0, len(keys), 4096):
-            here = slice(start, start + 4096)
-            ids = np.arange(start, min(start + 4096, len(keys)), dtype=np.uint64) + np.uint64(1)
-            yield Slots(ids, ids, keys.take(here))
-
-    return [scan(slots, one, K) for one in rows]
-
-
 def measure(world: World, queries: int) -> list[dict[str, Any]]:
     """All settings on one world."""
     asked = world.asked(queries)
     keys = Vectors(np.array(world.keys.data), world.keys.scales)
     begun = time.perf_counter()
-    planned = plan(keys, world.heads)
+    ids = np.arange(1, len(keys) + 1, dtype=np.uint64)
+    given = Slots.single(ids, ids, world.heads.astype(np.uint64), keys)
+    planned = plan(given)
     seconds = time.perf_counter() - begun
-    assert not problems(planned.gates, planned.links, planned.starts, len(keys))
-    tree = Tree.of(planned, keys)
+    assert not problems(planned.gates, planned.links, planned.starts, len(planned.order))
+    tree = Tree.of(planned, given)
     forest = Forest.of(keys.dimension, [tree], Columns.none(SLOT_COLUMNS), np.zeros(0, np.uint64))
     rows = [quantise(one) for one in asked.rows]
-    truth = exact(keys, rows)
+    truth = [scan(forest, one, K) for one in rows]
     lines = []
     for setting, name, value in SETTINGS:
         with changed(name, value) as beams:

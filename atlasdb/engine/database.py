@@ -12,7 +12,7 @@ from typing import Self
 from atlasdb.engine.build import build
 from atlasdb.engine.collections import count, create, drop, listed
 from atlasdb.engine.delete import delete
-from atlasdb.engine.draft import TripleLike
+from atlasdb.engine.draft import TripleLike, Triples
 from atlasdb.engine.engine import EncoderLike, Engine
 from atlasdb.engine.explain import explained
 from atlasdb.engine.fetch import fetch, search
@@ -103,7 +103,7 @@ class Database:
     def insert(
         self,
         name: str,
-        triples: Sequence[TripleLike],
+        triples: Triples,
         keys: Vectors | None = None,
         values: Vectors | None = None,
         sequence: int = 0,

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 from atlasdb.engine.database import Database
+from atlasdb.engine.draft import Triples
 from atlasdb.service.lifetime import Lifetime
-from atlasdb.service.limits import check_triples
-from atlasdb_contract.codec import vectors_from_proto
+from atlasdb.service.limits import check_columns, check_triples
+from atlasdb_contract.codec import columns_from_proto, vectors_from_proto
+from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import InsertAck
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 
@@ -68,10 +70,18 @@ class InsertStream:
             self._taken.put(None)
 
     def _take(self, request: kpb.InsertRequest) -> Future[InsertAck]:
-        check_triples(request.triples)
+        if request.HasField("columns"):
+            if request.triples:
+                raise InvalidArgument("a request brings triples or columns, not both; send the rest in another one")
+            columns = columns_from_proto(request.columns)
+            check_columns(columns)
+            triples: Triples = columns
+        else:
+            triples = request.triples
+            check_triples(request.triples)
         keys = vectors_from_proto(request.keys, "keys") if request.HasField("keys") else None
         values = vectors_from_proto(request.values, "values") if request.HasField("values") else None
-        return self._database.insert(request.collection, request.triples, keys, values, request.sequence)
+        return self._database.insert(request.collection, triples, keys, values, request.sequence)
 
     def _hand_over(self, future: Future[InsertAck]) -> None:
         with self._lock:

@@ -1,16 +1,20 @@
 """What one request may ask for, so that its answer stays below the message limit and its cost bounded."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
+import numpy as np
 from google.protobuf.message import Message
 
-from atlasdb_contract.codec import CHUNK_TRIPLES, MESSAGE_LIMIT
+from atlasdb_contract.codec import CHUNK_COLUMNS, CHUNK_TRIPLES, MESSAGE_LIMIT
 from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.types import TripleColumns
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 
 TRIPLES = CHUNK_TRIPLES
 """Triples in one Insert or Delete request."""
+COLUMNS = CHUNK_COLUMNS
+"""Triples in one Insert request that has them as columns."""
 IDS = 4096
 """Ids in one Get or Delete request: with both vectors their entries fill a quarter of a message."""
 TEXTS = 1024
@@ -19,7 +23,7 @@ TRIPLE_BYTES = 1 << 20
 """One triple with its source and metadata: a Scan sends its parts twice, as triple and as texts."""
 
 
-def at_most(limit: int, items: Sequence[object], what: str) -> None:
+def at_most(limit: int, items: Sized, what: str) -> None:
     """InvalidArgument when a request holds more than it may."""
     if len(items) > limit:
         raise InvalidArgument(f"{len(items)} {what} in one request; send at most {limit}, and the rest in further ones")
@@ -31,6 +35,16 @@ def check_triples(triples: Sequence[kpb.Triple]) -> None:
     for position, triple in enumerate(triples):
         if (size := triple.ByteSize()) > TRIPLE_BYTES:
             raise InvalidArgument(f"triple {position} holds {size} bytes; the limit is {TRIPLE_BYTES}: shorten it")
+
+
+def check_columns(columns: TripleColumns) -> None:
+    """The same for triples that came as columns."""
+    at_most(COLUMNS, columns.lengths, "triples")
+    sizes = columns.lengths.sum(axis=1, dtype=np.int64)
+    if len(sizes) and (size := int(sizes.max())) > TRIPLE_BYTES:
+        raise InvalidArgument(
+            f"triple {int(sizes.argmax())} holds {size} bytes; the limit is {TRIPLE_BYTES}: shorten it"
+        )
 
 
 def check_explain(request: rpb.FetchRequest) -> None:

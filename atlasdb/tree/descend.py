@@ -133,9 +133,7 @@ def _walk_all(forest: Forest, rows: Vectors, k: int, beams: Beams) -> tuple[list
     """The INTER nodes opened in each tree; ROOTs and INTER nodes looked at."""
     if not forest.trees:
         return [], 0, 0
-    largest = max(tree.node_count for tree in forest.trees)
-    room = min(beams.inter or round(NODES * max(1, k / 64) ** 0.5), largest)
-    seen = np.empty(1 << max(13, min(64 * room, 4 * largest).bit_length()), np.int32)
+    room, seen = scratch(forest, k, beams)
     opened: list[Positions] = []
     roots = looked = 0
     asking = [
@@ -150,6 +148,13 @@ def _walk_all(forest: Forest, rows: Vectors, k: int, beams: Beams) -> tuple[list
             roots, looked = roots + len(tree.roots), looked + met
         opened.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
     return opened, roots, looked
+
+
+def scratch(forest: Forest, k: int, beams: Beams) -> tuple[int, npt.NDArray[np.int32]]:
+    """Most nodes that a walk opens, and the table for what it has seen; the forest has a tree."""
+    largest = max(tree.node_count for tree in forest.trees)
+    room = min(beams.inter or round(NODES * max(1, k / 64) ** 0.5), largest)
+    return room, np.empty(1 << max(13, min(64 * room, 4 * largest).bit_length()), np.int32)
 
 
 def opened_in(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from atlasdb.tree import codes, kernels, scoring
 from atlasdb.tree import descend as descending
-from atlasdb.tree.descend import Candidates, gates_of
+from atlasdb.tree.descend import Candidates, scratch
 from atlasdb.tree.image import Forest, Tree, lent
 from atlasdb.tree.rank import Found, taken
 from atlasdb.tree.slots import Positions
@@ -149,10 +149,10 @@ def _walk_all(
     forest: Forest, asking: Sequence[Asking], k: int, beams: Beams, clock: Clock
 ) -> tuple[tuple[Walked, ...], ...]:
     """Every walk of every tree."""
-    largest = max((tree.node_count for tree in forest.trees), default=0)
-    room = min(beams.inter or round(descending.NODES * max(1, k / 64) ** 0.5), largest)
+    if not forest.trees:
+        return ()
+    room, seen = scratch(forest, k, beams)
     best = np.empty(room, np.int64)
-    seen = np.empty(1 << max(13, min(64 * room, 4 * largest).bit_length()), np.int32)
     return tuple(
         tuple(_walk(tree, one, beams.root or descending.ROOTS, seen, best, clock) for one in asking)
         for tree in forest.trees
@@ -161,7 +161,7 @@ def _walk_all(
 
 def _walk(tree: Tree, asking: Asking, beam: int, seen: npt.NDArray[np.int32], best: Positions, clock: Clock) -> Walked:
     with clock.stage("ROOT"):
-        gates = gates_of(tree, asking.row, asking.scale, beam)
+        gates = _gates_of(tree, asking.row, asking.scale, beam)
     asked = asking.asked
     with clock.stage("INTER"):
         count, _ = kernels.walk(
@@ -186,6 +186,15 @@ def _walk(tree: Tree, asking: Asking, beam: int, seen: npt.NDArray[np.int32], be
     gates = np.intersect1d(gates, nodes)
     beam = min(beam, len(tree.roots))
     return Walked(asking, beam, gates, kept[through], nodes, logits, opened, compared, bar, end)
+
+
+def _gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int) -> Positions:
+    """The gates of the `beam` ROOTs that are best for a row int8 (D,), as a walk enters by them."""
+    best = np.empty(min(beam, len(tree.roots)), np.int64)
+    count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
+    nearest, _ = kernels.unpack(best[:count])
+    entered: Positions = tree.gates[nearest].ravel().astype(np.int64)
+    return entered
 
 
 def _opened(walks: Sequence[Walked]) -> Positions:

@@ -17,10 +17,15 @@ TripleLike: TypeAlias = t.Triple | Sequence[str]
 VectorsLike: TypeAlias = t.Vectors | npt.NDArray[np.floating]
 """Vectors, or float (N, D) to be quantised."""
 
+ColumnBatch: TypeAlias = tuple[t.TripleColumns | Sequence[t.Triple], VectorsLike, VectorsLike]
+"""Triples with their keys and values; those with a source or metadata can't be columns."""
+
 S = TypeVar("S")
 
 CHUNK_VECTOR_BYTES = 4 << 20
 """Bytes of key and value vectors in one InsertRequest."""
+COLUMN_BYTES = 4 << 20
+"""Bytes of texts in one InsertRequest of columns."""
 WINDOW_CHUNKS = 16
 """Most chunks sent and not acked: enough for the encoder to have work while acks travel."""
 WINDOW_BYTES = 32 << 20
@@ -69,6 +74,42 @@ def insert_requests(
         raise errors.InvalidArgument(f"there were {start} triples and {len(keys)} keys; each needs one")
 
 
+def column_requests(collection: str, batches: Iterable[ColumnBatch]) -> Iterator[kpb.InsertRequest]:
+    """Chunks of batches of columns with their vectors, each (N, D), with rising sequences from 1."""
+    sequence = 0
+    for columns, keys, values in batches:
+        for name, vectors in (("keys", keys), ("values", values)):
+            if len(vectors) != len(columns):
+                raise errors.InvalidArgument(
+                    f"there are {len(columns)} triples and {len(vectors)} {name}; each needs one"
+                )
+        if not isinstance(columns, t.TripleColumns):
+            for request in insert_requests(collection, columns, keys, values):
+                sequence += 1
+                request.sequence = sequence
+                yield request
+            continue
+        size = min(codec.CHUNK_COLUMNS, max(1, CHUNK_VECTOR_BYTES * 2 // _vector_bytes(keys)))
+        ends = np.concatenate([[0], columns.lengths.sum(axis=1, dtype=np.int64).cumsum()])
+        start = 0
+        while start < len(columns):
+            fitting = int(np.searchsorted(ends, ends[start] + COLUMN_BYTES, side="right")) - 1
+            stop = min(len(columns), start + size, max(start + 1, fitting))
+            part = t.TripleColumns(columns.text[ends[start] : ends[stop]], columns.lengths[start:stop])
+            sequence += 1
+            request = kpb.InsertRequest(collection=collection, sequence=sequence)
+            request.columns.CopyFrom(codec.columns_to_proto(part))
+            request.keys.CopyFrom(codec.vectors_to_proto(_slice(keys, start, stop, "keys")))
+            request.values.CopyFrom(codec.vectors_to_proto(_slice(values, start, stop, "values")))
+            start = stop
+            yield request
+
+
+def _vector_bytes(vectors: VectorsLike) -> int:
+    """Of a key and its value on the wire."""
+    return 2 * (4 + (vectors.dimension if isinstance(vectors, t.Vectors) else int(vectors.shape[-1])))
+
+
 class InsertWindow:
     """The chunks sent and not acked yet, oldest first."""
 
@@ -87,7 +128,8 @@ class InsertWindow:
     def sent(self, request: kpb.InsertRequest) -> None:
         """Note a chunk as on its way."""
         size = request.ByteSize()
-        self._sent.append((request.sequence, len(request.triples), size))
+        triples = len(request.triples) or len(request.columns.lengths) // 12
+        self._sent.append((request.sequence, triples, size))
         self._bytes += size
 
     def acked(self, message: kpb.InsertAck | None) -> t.InsertAck:

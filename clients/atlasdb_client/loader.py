@@ -16,11 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from atlasdb_client.client import Client
+from atlasdb_client.inserting import ColumnBatch
 from atlasdb_client.progress import Meter, Silent
 from atlasdb_client.readers import BadLine, TripleFile, check
+from atlasdb_client.vectors import VectorFiles
+from atlasdb_contract.codec import CHUNK_COLUMNS
 from atlasdb_contract.errors import AlreadyExists, AtlasError, Cancelled, InvalidArgument, Unavailable
-from atlasdb_contract.types import CollectionConfig, InsertAck, Triple
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, Triple, TripleColumns
 
 KEPT = 20
 """Bad lines whose reason a report keeps; all are counted."""
@@ -73,19 +78,24 @@ def load(
     on_bad: Literal["skip", "fail"] = "skip",
     progress: Meter | None = None,
     patience: float = PATIENCE,
+    vectors: VectorFiles | None = None,
 ) -> LoadReport:
     """Load files (see `readers`) into a collection, which is made when it is missing.
 
     `config` None takes the collection as it is, or the default for a new one. `on_bad` "skip" reports
     bad lines and goes on; "fail" ends with InvalidArgument at the first, what came before it being
     stored. `progress` None shows nothing. `patience` is how many seconds a server that went away is waited for.
+    `vectors` are the lines' keys and values, in order; without them the server encodes.
     Errors: those of `TripleFile` before anything is sent, those of the store, Unavailable.
     """
     paths = [Path(file) for file in files]
     sizes = [check(path) for path in paths]
+    if vectors is not None and config is None:
+        known = any(one.name == collection for one in client.collections())
+        config = None if known else CollectionConfig(NO_ENCODER, vectors.dimension)
     ensure(client, collection, config)
     with progress or Silent() as meter:
-        loading = _Loading(client, collection, paths, sum(sizes), on_bad, meter)
+        loading = _Loading(client, collection, paths, sum(sizes), on_bad, meter, vectors)
         return loading.run(patience)
 
 
@@ -107,6 +117,8 @@ class _Sent(NamedTuple):
     file: Path
     line: int
     position: int
+    row: int
+    """Of its vectors."""
 
 
 class _Loading:
@@ -120,6 +132,7 @@ class _Loading:
         size: int,
         on_bad: Literal["skip", "fail"],
         meter: Meter,
+        vectors: VectorFiles | None,
     ) -> None:
         self._client = client
         self._collection = collection
@@ -127,6 +140,7 @@ class _Loading:
         self._size = size
         self._on_bad = on_bad
         self._meter = meter
+        self._vectors = vectors
         self._report = LoadReport()
         self._unacked: deque[_Sent] = deque()
         self._failure: AtlasError | None = None
@@ -134,26 +148,26 @@ class _Loading:
     def run(self, patience: float) -> LoadReport:
         """Everything to its ack; the report. Raises what ended the load early."""
         began = time.monotonic()
-        triples = self._triples()
+        sents = self._sents()
         try:
-            self._try_until_done(triples, patience)
+            self._try_until_done(sents, patience)
         except KeyboardInterrupt:
             self._report.interrupted = True
         finally:
-            triples.close()
+            sents.close()
             self._report.seconds = time.monotonic() - began
         if self._failure is not None:
             raise self._failure
         return self._report
 
-    def _try_until_done(self, triples: Iterator[Triple], patience: float) -> None:
+    def _try_until_done(self, sents: Iterator[_Sent], patience: float) -> None:
         """Insert; when the server goes away, again with what was not acked, for `patience` seconds."""
         gone_since: float | None = None
         pauses = iter(PAUSES)
         while True:
-            again = [sent.triple for sent in self._unacked]
+            again = list(self._unacked)
             try:
-                for ack in self._client.insert(self._collection, itertools.chain(again, triples)):
+                for ack in self._insert(itertools.chain(again, sents)):
                     self._settle(ack)
                     if gone_since is not None:
                         gone_since, pauses = None, iter(PAUSES)
@@ -167,31 +181,55 @@ class _Loading:
                     raise Unavailable(f"gave up after {patience:.0f} s, what was acked is stored: {error}") from None
                 time.sleep(next(pauses, PAUSES[-1]))
 
-    def _triples(self) -> Generator[Triple, None, None]:
+    def _insert(self, sents: Iterator[_Sent]) -> Iterator[InsertAck]:
+        """Send them, with their vectors if they have any."""
+        if self._vectors is None:
+            return self._client.insert(self._collection, (sent.triple for sent in sents))
+        return self._client.insert_columns(self._collection, self._batches(sents, self._vectors))
+
+    def _batches(self, sents: Iterator[_Sent], vectors: VectorFiles) -> Iterator[ColumnBatch]:
+        while batch := list(itertools.islice(sents, CHUNK_COLUMNS)):
+            triples: TripleColumns | list[Triple] = [sent.triple for sent in batch]
+            if not any(sent.triple.source or sent.triple.metadata for sent in batch):
+                triples = TripleColumns.of(sent.triple.identity for sent in batch)
+            yield triples, *vectors.rows(np.array([sent.row for sent in batch]))
+
+    def _sents(self) -> Generator[_Sent, None, None]:
         """The files' triples. Ends early at a failure, so that what was read before it is still stored."""
         before = 0
         try:
             for path in self._paths:
                 with TripleFile(path) as file:
-                    yield from self._triples_of(file, before)
+                    yield from self._sents_of(file, before)
                     before += file.size
                 if self._failure is not None:
                     return
+            if self._vectors is not None and self._report.lines < len(self._vectors):
+                raise InvalidArgument(
+                    f"{self._vectors.names[0]} has {len(self._vectors):,} rows, the files {self._report.lines:,} "
+                    "lines; what they have is stored: see that both are of the same load"
+                )
         except AtlasError as error:
             self._failure = error
 
-    def _triples_of(self, file: TripleFile, before: int) -> Iterator[Triple]:
+    def _sents_of(self, file: TripleFile, before: int) -> Iterator[_Sent]:
         position = before
         for item in file:
             self._report.lines += 1
+            if self._vectors is not None and self._report.lines > len(self._vectors):
+                raise InvalidArgument(
+                    f"{file.path}:{file.line}: {self._vectors.names[0]} has no row for this line, it ends with row "
+                    f"{len(self._vectors) - 1}; what came before is stored"
+                )
             if self._report.lines % 256 == 0:
                 position = before + file.position
             if isinstance(item, BadLine):
                 self._report.bad += 1
                 self._problem(file.path, item.number, item.reason)
             else:
-                self._unacked.append(_Sent(item, file.path, file.line, position))
-                yield item
+                sent = _Sent(item, file.path, file.line, position, self._report.lines - 1)
+                self._unacked.append(sent)
+                yield sent
             if self._failure is not None:
                 return
 

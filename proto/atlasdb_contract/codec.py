@@ -22,6 +22,8 @@ CHUNK_BYTES = 1 << 20
 """Where writers of streams cut, in bytes: far below the limit, so that one odd triple still fits."""
 CHUNK_TRIPLES = 1024
 """Most triples in one InsertRequest."""
+CHUNK_COLUMNS = 8192
+"""Most triples in one InsertRequest that has them as columns."""
 TEXT_LENGTH = np.float32(16)
 """A text's row is made this long, so that the float32 probabilities it is ranked by differ where cosines do."""
 GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
@@ -77,6 +79,39 @@ def triple_to_proto(triple: t.Triple) -> kpb.Triple:
 def triple_from_proto(message: kpb.Triple) -> t.Triple:
     """InvalidArgument for an empty head, relation or tail."""
     return t.Triple(message.head, message.relation, message.tail, message.source, dict(message.metadata))
+
+
+def columns_to_proto(columns: t.TripleColumns) -> kpb.TripleColumns:
+    """Triples as columns."""
+    return kpb.TripleColumns(text=columns.text, lengths=columns.lengths.astype("<u4", copy=False).tobytes())
+
+
+def columns_from_proto(message: kpb.TripleColumns) -> t.TripleColumns:
+    """InvalidArgument where lengths and text do not fit each other, or a part is no UTF-8."""
+    count, rest = divmod(len(message.lengths), 12)
+    if rest:
+        raise InvalidArgument(f"columns: {len(message.lengths)} bytes of lengths are not N x 3 u32")
+    lengths = np.frombuffer(message.lengths, "<u4").reshape(count, 3)
+    ends = lengths.sum(axis=1, dtype=np.int64).cumsum()
+    if (int(ends[-1]) if count else 0) != len(message.text):
+        told = int(ends[-1]) if count else 0
+        raise InvalidArgument(f"columns: the lengths add up to {told}, the text has {len(message.text)} bytes")
+    _check_text(message.text, lengths.astype(np.int64).ravel().cumsum())
+    return t.TripleColumns(message.text, lengths)
+
+
+def _check_text(text: bytes, ends: npt.NDArray[np.int64]) -> None:
+    """Each part, which ends at ends[i], is UTF-8: the whole is, and no part begins within a character."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        part = int(np.searchsorted(ends, error.start, side="right"))
+        raise InvalidArgument(f"columns: triple {part // 3} is no UTF-8 text") from None
+    starts = ends[ends < len(text)]
+    inside = (np.frombuffer(text, np.uint8)[starts] & 0xC0) == 0x80
+    if inside.any():
+        bad = int(np.searchsorted(ends, starts[np.argmax(inside)]))
+        raise InvalidArgument(f"columns: triple {bad // 3} ends within a character") from None
 
 
 def config_to_proto(config: t.CollectionConfig) -> kpb.CollectionConfig:

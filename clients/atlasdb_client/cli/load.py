@@ -10,19 +10,24 @@ from atlasdb_client.cli.admin import build_shown
 from atlasdb_client.cli.collections import config_of
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
+from atlasdb_client.vectors import VectorFiles
 from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import NO_ENCODER
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig
 
 
 def load(args: Namespace) -> int:
     """Load, report, and build if asked."""
+    vectors, config = _vectors(args), config_of(args)
     if args.encoder == NO_ENCODER:
-        raise InvalidArgument(
-            "files bring no vectors, so a collection without an encoder can't be loaded from them; "
-            "insert into it with atlasdb_client, which takes keys and values"
-        )
+        if vectors is None:
+            raise InvalidArgument(
+                "files of triples bring no vectors, so a collection without encoder can't be loaded from them alone; "
+                "give their vectors with --keys and --values"
+            )
+        config = CollectionConfig(NO_ENCODER, vectors.dimension)
     with connect(args.server) as client:
-        report = loader.load(client, args.files, args.collection, config_of(args), args.on_bad, opened("B"))
+        progress = opened("B")
+        report = loader.load(client, args.files, args.collection, config, args.on_bad, progress, vectors=vectors)
         if args.build and not report.interrupted:
             build_shown(client, args.collection)
         entries = client.count(args.collection)
@@ -40,6 +45,15 @@ def load(args: Namespace) -> int:
     if not report.acked:
         raise InvalidArgument(f"nothing was loaded; the first of the bad lines is {report.problems[0]}")
     return 0
+
+
+def _vectors(args: Namespace) -> VectorFiles | None:
+    """The files of --keys and --values."""
+    if args.keys is None and args.values is None:
+        return None
+    if args.keys is None or args.values is None:
+        raise InvalidArgument("--keys and --values go together: each triple needs a key and a value")
+    return VectorFiles.open(args.keys, args.values)
 
 
 def _print(collection: str, entries: int, report: loader.LoadReport) -> None:

@@ -93,6 +93,8 @@ def _load(commands: Any) -> None:
     parser.add_argument(
         "--on-bad", choices=("skip", "fail"), default="skip", help="report bad lines and go on (default), or stop"
     )
+    parser.add_argument("--keys", metavar="FILE.npy", type=Path, help="the lines' key vectors, floats (lines, D)")
+    parser.add_argument("--values", metavar="FILE.npy", type=Path, help="the lines' value vectors, as many")
     _add_config(parser)
     parser.add_argument("--build", action="store_true", help="build the tree afterwards")
 

@@ -115,18 +115,28 @@ class DropCollectionReply(_message.Message):
     def __init__(self, entries: _Optional[int] = ...) -> None: ...
 
 class InsertRequest(_message.Message):
-    __slots__ = ("collection", "sequence", "triples", "keys", "values")
+    __slots__ = ("collection", "sequence", "triples", "keys", "values", "columns")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TRIPLES_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     sequence: int
     triples: _containers.RepeatedCompositeFieldContainer[Triple]
     keys: Vectors
     values: Vectors
-    def __init__(self, collection: _Optional[str] = ..., sequence: _Optional[int] = ..., triples: _Optional[_Iterable[_Union[Triple, _Mapping]]] = ..., keys: _Optional[_Union[Vectors, _Mapping]] = ..., values: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
+    columns: TripleColumns
+    def __init__(self, collection: _Optional[str] = ..., sequence: _Optional[int] = ..., triples: _Optional[_Iterable[_Union[Triple, _Mapping]]] = ..., keys: _Optional[_Union[Vectors, _Mapping]] = ..., values: _Optional[_Union[Vectors, _Mapping]] = ..., columns: _Optional[_Union[TripleColumns, _Mapping]] = ...) -> None: ...
+
+class TripleColumns(_message.Message):
+    __slots__ = ("text", "lengths")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    text: bytes
+    lengths: bytes
+    def __init__(self, text: _Optional[bytes] = ..., lengths: _Optional[bytes] = ...) -> None: ...
 
 class TripleError(_message.Message):
     __slots__ = ("position", "reason")
