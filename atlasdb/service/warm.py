@@ -19,7 +19,7 @@ import numpy as np
 
 from atlasdb.engine.database import Database
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Triple
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Triple, TripleColumns, Vectors
 
 log = logging.getLogger("atlasdb.service")
 
@@ -58,6 +58,10 @@ def live(folder: Path) -> None:
             database.fetch(NAME, keys.take(slice(0, 4)), ENTRIES)
             if part.start == 0:
                 database.build(NAME)
+        columns = TripleColumns.of(triple.identity for triple in [*triples, Triple("a head", "a relation", "a tail")])
+        at = np.append(np.arange(ENTRIES), 0)
+        vectors = Vectors(np.frombuffer(keys.data[at].tobytes(), np.int8).reshape(-1, DIMENSION), keys.scales[at])
+        database.insert(NAME, columns, vectors, vectors).result()
 
 
 @contextmanager
