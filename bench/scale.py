@@ -3,8 +3,8 @@
     python bench/scale.py DIR/real [--entries 10000,100000,1000000] [--queries N] [--keep DIR] [--json]
 
 Everything goes through the client to a server of its own over a unix socket. Up to what the world holds
-(bench/generate.py makes it) the entries are its own, by whole heads. Beyond that they are mixed: a new head takes the keys of a real one,
-moved towards another real head's mean, and rows follow the keys that they were about.
+(bench/generate.py makes it) the entries are its own, by whole heads. Beyond that they are mixed: a new head takes the
+keys of a real one, moved towards another real head's mean, and rows follow the keys that they were about.
 
     load      entries a second, acked, sent by this process: all, the first and the last million
     bytes     of the pages that the collection's tables use, by entry; `file` counts the free pages, too
