@@ -1,5 +1,6 @@
 """Our store as bench/peers.py measures it: a served collection, filled and asked through the client."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import ClassVar
 
@@ -10,10 +11,19 @@ from store import built, served
 from world import World
 
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import NO_ENCODER, Beams, CollectionConfig, Triple, Vectors
+from atlasdb_contract.types import NO_ENCODER, Beams, CollectionConfig, TripleColumns, Vectors
 
 INSERT = 1 << 15
 """Triples of one call."""
+
+
+def batches(world: World) -> Iterator[tuple[TripleColumns, Vectors, Vectors]]:
+    """A world's entries, with their keys for values."""
+    for start in range(0, len(world), INSERT):
+        span = slice(start, start + INSERT)
+        keys = Vectors(np.array(world.keys.data[span]), world.keys.scales[span])
+        texts = zip(world.heads[span].tolist(), world.texts[span].tolist(), strict=True)
+        yield TripleColumns.of((f"h{h}", f"t{t}", f"e{start + i}") for i, (h, t) in enumerate(texts)), keys, keys
 
 
 class Ours:
@@ -29,16 +39,7 @@ class Ours:
         self.server = psutil.Process().children()[-1].pid
         client.create_collection("peers", CollectionConfig(NO_ENCODER, world.keys.dimension))
         self.empty = resident(self.processes())
-        ids = []
-        for start in range(0, len(world), INSERT):
-            span = slice(start, start + INSERT)
-            keys = Vectors(np.array(world.keys.data[span]), world.keys.scales[span])
-            triples = [
-                Triple(f"h{head}", f"t{text}", f"e{start + i}")
-                for i, (head, text) in enumerate(zip(world.heads[span], world.texts[span], strict=True))
-            ]
-            for ack in client.insert("peers", triples, keys=keys, values=keys):
-                ids.extend(ack.ids)
+        ids = [number for ack in client.insert_columns("peers", batches(world)) for number in ack.ids]
         order = np.array(ids, np.int64)
         self.position = np.full(int(order.max(initial=0)) + 1, -1)
         self.position[order] = np.arange(len(order))
