@@ -34,7 +34,7 @@ from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.build import plan
 from atlasdb.tree.image import TreePlan
 from atlasdb.tree.slots import Slots
-from atlasdb_contract.errors import AtlasError, Cancelled, FailedPrecondition
+from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, FailedPrecondition
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Progress, Vectors
 
@@ -163,10 +163,17 @@ def _read(task: _Build) -> tuple[Slots, int, int]:
     folded = int(record.folded)
     last = int(record.next_entry) - 1
     while folded < last:
+        before = folded
         with task.engine.store.view(record.name) as view:
             for slots in islice(view.delta_after(folded), READ_RECORDS):
+                if slots.ids[-1] > last:  # what came since the build began is the next one's
+                    slots = slots.take(slots.ids <= last)
                 gathered.add(slots, view)
-                folded = int(slots.ids[-1])
+                folded = int(slots.ids[-1]) if len(slots) else last
+        if folded == before:
+            raise DataLoss(
+                f"the delta of {record.name!r} lacks entries after {folded}; `atlasdb verify` lists all damage"
+            )
         task.report(Progress("read", min(gathered.seen, total), total))
     return gathered.slots(), folded, gathered.gone
 

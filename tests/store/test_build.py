@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from worlds import BARE, Stores, damage, facts, vectors
 
+from atlasdb.engine import build as building
 from atlasdb.engine.database import Database
 from atlasdb.store import postings
 from atlasdb_contract.errors import Cancelled, FailedPrecondition, NotFound
@@ -96,6 +97,28 @@ def test_what_is_inserted_during_a_build_stays_in_the_delta(database: Database, 
     gone = {first + 2 for first in range(200, grown[0], 30)}
     assert everything(database) == set(range(1, grown[0] + 1)) - gone
     assert database.stats().collections[0].delta_entries > 0
+    assert damage(database) == []
+
+
+def test_what_is_inserted_while_a_build_reads_is_left_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
+) -> None:
+    monkeypatch.setattr(building, "READ_RECORDS", 1)
+    for start in range(0, 900, 300):
+        load(facts(300, start=start))
+    load(facts(50, start=900))
+    grown = [950]
+
+    def progress(step: Progress) -> None:
+        if step.stage == "read":
+            load(facts(40, start=grown[0]))
+            grown[0] += 40
+
+    database.build("facts", progress=progress)
+    assert grown[0] > 950
+    (stats,) = database.stats().collections
+    assert (stats.entries, stats.delta_entries) == (grown[0], grown[0] - 950)
+    assert everything(database) == set(range(1, grown[0] + 1))
     assert damage(database) == []
 
 
