@@ -3,9 +3,9 @@ on.
 
 A folder holds keys.npy int8 (M, D), scales.npy float32 (M,), heads.npy and texts.npy int32 (M,), the number of each
 entry's head and of its key text (entries of one text have the same key), rows.npy float32 (N, R, D), the rows of N
-fetches, and gold.npy int32 (N,), the text that each is about. A real world has more, for the model that is fitted to
-it: relations.npy int16 (M,), twice the relation's number, one more for an inverse entry; graphs.npy uint8 (M,); and
-names.txt, a line for each head. Where the rows of all question tokens were kept there are everything.npy float16
+fetches, and gold.npy int32 (N,), the text that each is about. A real world has more, so
+that a part of it can be told: relations.npy int16 (M,), twice the relation's number, one more for an inverse entry, and
+graphs.npy uint8 (M,). Where the rows of all question tokens were kept there are everything.npy float16
 (T, R, D), those of all fetches end to end, and bounds.npy int64 (N + 1,).
 """
 
