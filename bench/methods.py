@@ -296,10 +296,19 @@ class Lance(Here):
 
 def resident(processes: list[int]) -> int:
     """Bytes that are in memory, of files too."""
+    return _held(processes, ("RssAnon:", "RssFile:"))
+
+
+def anonymous(processes: list[int]) -> int:
+    """Bytes that are in memory, without the pages of files."""
+    return _held(processes, ("RssAnon:",))
+
+
+def _held(processes: list[int], kinds: tuple[str, ...]) -> int:
     total = 0
     for process in processes:
         for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(("RssAnon:", "RssFile:")):
+            if line.startswith(kinds):
                 total += 1024 * int(line.split()[1])
     return total
 
