@@ -65,12 +65,17 @@ def inserted(
 
 
 def fill(data: Path, world: World) -> Loaded:
-    """The world into a new store in `data`."""
+    """The world into a new store in `data`; what loops there are to compile is compiled before, for a few entries."""
     position = np.full(len(world) + 1, -1)
     marks: list[tuple[int, float]] = []
     done = 0
     with Database.open(data) as database:
-        database.create_collection(NAME, CollectionConfig(NO_ENCODER, world.keys.dimension))
+        config = CollectionConfig(NO_ENCODER, world.keys.dimension)
+        database.create_collection("warm", config)
+        database.insert("warm", *columns(world, np.arange(min(BATCH, len(world))))).result()
+        database.build("warm")
+        database.drop_collection("warm")
+        database.create_collection(NAME, config)
         begun = time.perf_counter()
         for which, ack in inserted(database, world, np.arange(len(world)), BATCH):
             position[np.array(ack.ids, np.int64)] = which

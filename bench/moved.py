@@ -21,9 +21,9 @@ NEAREST = 32
 """Real heads near one that it may be moved towards."""
 TOWARDS = np.float32(0.45)
 """Most of the way that a head is moved towards another."""
-ASIDE = np.float32(0.45)
+ASIDE = np.float32(0.5)
 """What it is moved aside by, in parts of the difference of two heads near it."""
-GAIN = np.float32(1.0)
+GAIN = np.float32(0.85)
 """How far a row goes with its key, in parts of what the regression says."""
 RIDGE = 1.0
 HEADS = 20_000
