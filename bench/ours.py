@@ -46,9 +46,6 @@ class Ours:
         with TemporaryDirectory(prefix="atlasdb-peers-") as scratch, listening(Path(scratch) / "data") as server:
             return resident(server.processes())
 
-    def least(self, k: int) -> int:  # noqa: ARG002 - as the protocol
-        return 0
-
     def processes(self) -> list[int]:
         """The server, and what it started."""
         return self.server.processes()
