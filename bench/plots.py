@@ -1,6 +1,8 @@
 """The plots of docs/plots/ from what `bench/peers.py --json` printed; the same bytes for the same figures.
 
-    python bench/plots.py FILE.json [FILE.json ...] [--k N] [--out DIR]
+    python bench/plots.py [FILE.json ...] [--k N] [--out DIR]
+
+Without files, of all that `make bench` left in bench/results/.
 
 cost.svg: time and comparisons over the number of entries, each method at its cheapest setting of equal mass;
 recall.svg:
@@ -11,6 +13,7 @@ over the number of entries.
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from store import RESULTS
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "plots"
 OURS = "atlasdb"
 MARKS = "osD^v<>p"
+COLOURS = ("#2f81f7", "#8b949e", "#e36209", "#2da44e", "#bf8700", "#a371f7", "#cf222e", "#1b9aaa")
+INK = "#7d8590"
+"""Readable on white and on black, as are the colours; the ground is the page's own."""
 Row = dict[str, Any]
 
 
@@ -37,6 +44,10 @@ def styled() -> None:
             "axes.grid": True,
             "grid.alpha": 0.3,
             "legend.frameon": False,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
         }
     )
 
@@ -51,7 +62,7 @@ def lines(axes: Axes, rows: list[Row], x: str, y: str) -> None:
                 label=method,
                 marker=MARKS[number % len(MARKS)],
                 markersize=4,
-                color=f"C{number}",
+                color=COLOURS[number % len(COLOURS)],
                 linewidth=2.2 if method == OURS else 1,
                 zorder=3 if method == OURS else 2,
             )
@@ -101,12 +112,15 @@ def new(panels: int) -> tuple[Figure, list[Axes]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--k", type=int, default=64)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
+    files = args.files or sorted(RESULTS.glob("peers*.json"))
+    if not files:
+        sys.exit(f"skipped: no results of the peers in {RESULTS}; `make bench` leaves them")
     styled()
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in args.files]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     rows = [row for one in found for row in one["rows"] if "skipped" not in row]
     tables = {what: [row for one in found for row in one["equal"][what]] for what in ("recall", "mass")}
     args.out.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,8 @@ from atlasdb_client.readers import TripleFile
 from atlasdb_contract.types import Triple
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+"""What `make bench` leaves."""
 SAMPLE = ROOT / "examples" / "sample.tsv"
 SHARED = ROOT.parent / "shared" / "data"
 """Real graphs beside the repository, where there are any."""
@@ -106,12 +108,12 @@ def built(client: Client, collection: str) -> None:
 
 
 def show(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """A table, or JSON."""
+    """A table, of all columns that a row has; or JSON."""
     if as_json:
         print(json.dumps(list(rows), indent=2))
         return
-    names = list(rows[0])
-    cells = [[_cell(row[name]) for name in names] for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     for line in [names, *cells]:
         print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))

@@ -40,6 +40,8 @@ class World:
     @staticmethod
     def load(folder: Path) -> "World":
         """Keys stay in the file until they are touched."""
+        if not (folder / "gold.npy").is_file():
+            raise SystemExit(f"skipped: {folder} holds no world; `python bench/generate.py` makes one")
 
         def array(name: str, mapped: bool = False) -> Any:
             return np.load(folder / f"{name}.npy", mmap_mode="r" if mapped else None)
