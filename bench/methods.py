@@ -310,7 +310,7 @@ class Lance(Here):
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, None]:
         parts = []
         for probe in fetch.probes:
-            query = self.table.search(probe).distance_type("dot").nprobes(setting).ef(4 * wanted(k))
+            query = self.table.search(probe).distance_type("dot").nprobes(setting).ef(wanted(k))
             found = query.limit(wanted(k)).select(["id", "_distance"]).to_arrow()
             parts.append(found["id"].to_numpy())
         return self.keys.chosen(np.unique(np.concatenate(parts)), fetch.rows, k), None

@@ -24,7 +24,6 @@ from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numkong
@@ -50,7 +49,7 @@ from ours import Ours
 from published import Published
 from store import show
 from threadpoolctl import threadpool_limits
-from world import World
+from world import World, at_size
 
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import Floats
@@ -265,13 +264,9 @@ class Bench:
         rows: list[dict[str, Any]] = []
         for size in sorted(int(n) for n in self.args.entries.split(",")):
             if size > len(whole):
-                print(f"{self.args.world} has {len(whole):,} entries, not {size:,}", file=sys.stderr)
+                print(f"{self.args.world} has {len(whole):,} entries, not {size:,}: skipped", file=sys.stderr)
                 continue
-            with TemporaryDirectory(prefix="atlasdb-world-", dir=self.args.scratch) as scratch:
-                folder = self.args.world
-                if size < len(whole):
-                    folder = Path(scratch)
-                    whole.cut(size).save(folder)
+            with at_size(self.args.world, size, self.args.scratch) as folder:
                 rows += self.at(folder, size)
         return rows
 
@@ -320,7 +315,7 @@ def equal(rows: list[dict[str, Any]], what: str, bar: float) -> list[dict[str, A
             here = [row for row in good if (row["entries"], row["k"], row["method"]) == (entries, k, method)]
             enough = [row for row in here if row[what] >= bar]
             if here:
-                row = min(enough, key=lambda r: r["setting"]) if enough else max(here, key=lambda r: r[what])
+                row = min(enough, key=lambda r: r["p50_ms"]) if enough else max(here, key=lambda r: r[what])
                 found.append({f"{what} {bar}": "yes" if enough else "no"} | row)
     return found
 

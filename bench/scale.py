@@ -16,8 +16,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +26,7 @@ from methods import Fetch, Found, anonymous, fetches
 from peers import Truth
 from store import Running, listening, show
 from streams import measured
-from world import World
+from world import World, at_size
 
 from atlasdb_client import Client, connect
 from atlasdb_contract.codec import quantise
@@ -39,18 +37,6 @@ WARM = 20
 MILLION = 1_000_000
 CLIENTS = (1, 8)
 WORKERS = 2
-
-
-@contextmanager
-def at_size(folder: Path, size: int, scratch: Path | None) -> Iterator[Path]:
-    """The folder of a world of `size` entries: this one, or one cut from it for the time."""
-    whole = World.load(folder)
-    if size >= len(whole):
-        yield folder
-        return
-    with TemporaryDirectory(prefix="atlasdb-world-", dir=scratch) as cut:
-        whole.cut(size).save(Path(cut))
-        yield Path(cut)
 
 
 def empty_memory() -> int:

@@ -10,8 +10,10 @@ graphs.npy uint8 (M,). Where the rows of all question tokens were kept there are
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -111,3 +113,15 @@ class World:
         for start in range(0, len(self), size):
             span = slice(start, start + size)
             yield start, Vectors(np.array(self.keys.data[span]), self.keys.scales[span])
+
+
+@contextmanager
+def at_size(folder: Path, size: int, scratch: Path | None) -> Iterator[Path]:
+    """The folder of a world of `size` entries: this one, or one cut from it for the time."""
+    whole = World.load(folder)
+    if size >= len(whole):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="atlasdb-world-", dir=scratch) as cut:
+        whole.cut(size).save(Path(cut))
+        yield Path(cut)
