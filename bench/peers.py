@@ -4,14 +4,14 @@
                           [--queries N] [--recall X] [--mass X] [--threads N] [--longest SECONDS] [--json]
 
 A world is what bench/generate.py made; a smaller size takes whole heads of it. Every method builds its index in a
-process
-of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix socket.
-*recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so that equal
-keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often the entry that was
-asked
-for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*: resident memory, with the
-pages of files that were touched, less that of the empty process or server. The last tables are those of equal recall
-and of equal mass: the cheapest setting of each method that reaches `--recall`, `--mass`.
+process of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix
+socket. *recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so
+that equal keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often an entry
+with the text that was asked for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*:
+resident memory, with the pages of files that were touched, less that of the empty process or server. The last tables
+are those of equal recall and of equal mass: the fastest setting of each method that reaches `--recall`, `--mass`. What
+would not fit the free memory, or would take longer than `--longest` to build by its time at the size before, is left
+out, and the reason is said.
 """
 
 import argparse

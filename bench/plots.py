@@ -4,11 +4,9 @@
 
 Without files, of all that `make bench` left in bench/results/.
 
-cost.svg: time and comparisons over the number of entries, each method at its cheapest setting of equal mass;
-recall.svg:
-mass, recall and gold over time at the largest size that all but the skipped methods reached; memory.svg: resident
-memory
-over the number of entries.
+cost.svg: time and comparisons over the number of entries, each method at its fastest setting of equal mass; recall.svg:
+mass, recall and gold over time at the largest size that most methods reached; memory.svg: resident memory over the
+number of entries.
 """
 
 import argparse
@@ -16,17 +14,21 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from store import RESULTS
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "plots"
 OURS = "atlasdb"
-MARKS = "osD^v<>p"
-COLOURS = ("#2f81f7", "#8b949e", "#e36209", "#2da44e", "#bf8700", "#a371f7", "#cf222e", "#1b9aaa")
+METHODS = (
+    OURS, "HiKVP, published", "exact scan", "faiss IVFFlat", "faiss IVF-SQ8", "faiss HNSW", "usearch", "LanceDB"
+)  # fmt: skip
+MARKS = "os^v<>pD"
+COLOURS = ("#e5484d", "#2f81f7", "#8b949e", "#a371f7", "#bf4b8a", "#bf8700", "#2da44e", "#1b9aaa")
 INK = "#7d8590"
 """Readable on white and on black, as are the colours; the ground is the page's own."""
 Row = dict[str, Any]
@@ -54,15 +56,15 @@ def styled() -> None:
 
 def lines(axes: Axes, rows: list[Row], x: str, y: str) -> None:
     """A line for each method, ours drawn heavier; a method keeps its mark and colour in every plot."""
-    for number, method in enumerate(sorted({row["method"] for row in rows})):
+    for number, method in enumerate(METHODS):
         points = sorted((row[x], row[y]) for row in rows if row["method"] == method and row[y] is not None)
         if points:
             axes.plot(
                 *zip(*points, strict=True),
                 label=method,
-                marker=MARKS[number % len(MARKS)],
+                marker=MARKS[number],
                 markersize=4,
-                color=COLOURS[number % len(COLOURS)],
+                color=COLOURS[number],
                 linewidth=2.2 if method == OURS else 1,
                 zorder=3 if method == OURS else 2,
             )
@@ -74,8 +76,9 @@ def cost(tables: dict[str, list[Row]], k: int) -> Figure:
     figure, both = new(2)
     for axes, name, label in zip(both, ("p50_ms", "compared"), ("ms a fetch, p50", "vectors compared"), strict=True):
         lines(axes, rows, "entries", name)
-        axes.set(xscale="log", yscale="log", xlabel="entries", ylabel=label)
-    both[0].legend(fontsize=7)
+        logarithmic(axes, "x", "entries")
+        logarithmic(axes, "y", label)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
@@ -88,9 +91,10 @@ def recall(rows: list[Row], k: int) -> Figure:
     figure, three = new(3)
     for axes, name in zip(three, ("mass", "recall", "gold"), strict=True):
         lines(axes, here, "p50_ms", name)
-        axes.set(xscale="log", xlabel="ms a fetch, p50", ylabel=name, ylim=(max(0.0, axes.get_ylim()[0]), 1.01))
-    three[0].set_title(f"{best:,} entries, k = {k}", loc="left")
-    three[0].legend(fontsize=7)
+        logarithmic(axes, "x", "ms a fetch, p50")
+        axes.set(ylabel=name, ylim=(max(0.0, axes.get_ylim()[0]), 1.01))
+    three[0].set_title(f"{best:,} entries, k = {k}", loc="left", fontsize=9)
+    figure.legend(*three[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
@@ -99,14 +103,25 @@ def memory(rows: list[Row], k: int) -> Figure:
     unique = {(row["method"], row["entries"]): row for row in rows if row["k"] == k and row["mb"] > 0}
     figure, (axes,) = new(1)
     lines(axes, list(unique.values()), "entries", "mb")
-    axes.set(xscale="log", yscale="log", xlabel="entries", ylabel="resident MB")
-    axes.legend(fontsize=7)
+    logarithmic(axes, "x", "entries")
+    logarithmic(axes, "y", "resident MB")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"], label: str) -> None:
+    """An axis with plain numbers at 1, 2 and 5, at 1 alone where it spans more than two powers of ten."""
+    axes.set(**{f"{which}scale": "log", f"{which}label": label})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def new(panels: int) -> tuple[Figure, list[Axes]]:
     """A figure with panels side by side."""
-    figure = Figure(figsize=(3.6 * panels, 3.2), layout="constrained")
+    figure = Figure(figsize=(3 * panels + 1.4, 2.8), layout="constrained")
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
