@@ -21,6 +21,8 @@ from store import RESULTS, show
 
 HERE = Path(__file__).resolve().parent
 REAL = "real"
+EXTRA = ("threadpoolctl",)
+"""A package of the extra `bench` that every peer needs."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ BENCHES = (
     Bench("recall"),
     Bench("grounding"),
     Bench("descent", ("{world}", "--entries", "10000,100000"), REAL),
-    Bench("peers", ("--world", "{world}", "--entries", "10000,100000"), REAL, ("threadpoolctl",)),
-    Bench("scale", ("{world}", "--entries", "100000,1000000"), REAL, ("threadpoolctl",)),
-    Bench("churn", ("{world}", "--entries", "1000000"), REAL, ("threadpoolctl",)),
+    Bench("peers", ("--world", "{world}", "--entries", "10000,100000"), REAL, EXTRA),
+    Bench("scale", ("{world}", "--entries", "100000,1000000"), REAL),
+    Bench("churn", ("{world}", "--entries", "1000000"), REAL),
 )
 
 
@@ -56,8 +58,8 @@ def synthetic(entries: int) -> tuple[Bench, ...]:
     """The benches of a synthetic world."""
     world, size = f"synthetic-{entries}", str(entries)
     return (
-        Bench("peers", ("--world", "{world}", "--entries", size, "--queries", "200"), world, ("threadpoolctl",)),
-        Bench("scale", ("{world}", "--entries", size, "--queries", "200"), world, ("threadpoolctl",)),
+        Bench("peers", ("--world", "{world}", "--entries", size, "--queries", "200"), world, EXTRA),
+        Bench("scale", ("{world}", "--entries", size, "--queries", "200"), world),
     )
 
 

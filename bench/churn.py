@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from loading import BATCH, NAME, inserted
 from methods import fetches
-from peers import Truth
 from store import show
+from truth import Truth
 from world import Ints, World
 
 from atlasdb.engine.database import Database

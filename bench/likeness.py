@@ -11,7 +11,7 @@ import numpy as np
 from descent import planned, walked
 from methods import Hnsw, IvfSq8, Method, fetches
 from moved import means, unit
-from peers import Truth
+from truth import Truth
 from world import Ints, World
 
 from atlasdb_contract.codec import quantise

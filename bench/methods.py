@@ -113,6 +113,10 @@ class Method(Protocol):
     def empty(self) -> int:
         """Bytes that were resident before there was an entry."""
 
+    @property
+    def seconds(self) -> float | None:
+        """Of the build; None: all of the constructor's."""
+
     def processes(self) -> list[int]:
         """Whose memory counts."""
 
@@ -127,6 +131,7 @@ class Here:
 
     note: ClassVar[str] = ""
     empty = 0
+    seconds: float | None = None
 
     def processes(self) -> list[int]:
         return [os.getpid()]

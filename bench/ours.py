@@ -26,7 +26,8 @@ class Ours:
     def __init__(self, world: World, threads: int) -> None:  # noqa: ARG002 - as the protocol
         self.stack = ExitStack()
         scratch = Path(self.stack.enter_context(TemporaryDirectory(prefix="atlasdb-peers-")))
-        self.position = fill(scratch / "data", world).position
+        loaded = fill(scratch / "data", world)
+        self.position, self.seconds = loaded.position, loaded.marks[-1][1] + loaded.build
         self.server = self.stack.enter_context(listening(scratch / "data"))
         client = self.stack.enter_context(connect(self.server.targets["unix"], timeout=600))
         self.stream = self.stack.enter_context(client.fetch_stream(NAME))

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from loading import NAME, filled
 from methods import Fetch, Found, anonymous, fetches
-from peers import Truth
 from store import Running, listening, show
 from streams import measured
+from truth import Truth
 from world import World, at_size
 
 from atlasdb_client import Client, connect

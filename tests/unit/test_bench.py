@@ -56,9 +56,8 @@ def test_distinct_keys_choose_the_entries_that_all_keys_would(world) -> None:
 
 
 def test_the_exact_blocks_judge_themselves_perfect(world) -> None:
-    pytest.importorskip("threadpoolctl")
     from methods import fetches
-    from peers import Truth
+    from truth import Truth
 
     asked = list(fetches(world, "last"))
     truth = Truth.of(world, asked, 16)
