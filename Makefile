@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint soak bench proto clean
+.PHONY: demo test lint soak bench plots proto clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -25,8 +25,15 @@ lint: .venv/installed
 soak: .venv/installed  ## the long versions of the suites that have one
 	$(BIN)/pytest -m slow --timeout 7200
 
-bench: .venv/installed  ## every measurement, each beside its peer
+.venv/bench-installed: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
+
+bench: .venv/bench-installed  ## every measurement, each beside its peer; an hour or two
 	$(BIN)/python bench/all.py
+
+plots: .venv/bench-installed  ## the plots of docs/plots/ from what the last benches left
+	$(BIN)/python bench/plots.py
 
 proto: .venv/installed  ## regenerate the contract's code
 	$(BIN)/python proto/generate.py

@@ -55,32 +55,43 @@ def changed(name: str, value: float) -> Iterator[Beams]:
             setattr(descending, name, before)
 
 
+def planned(world: World) -> tuple[Tree, Forest]:
+    """A world's tree in memory; entry i has the id i + 1."""
+    ids = np.arange(1, len(world) + 1, dtype=np.uint64)
+    keys = Vectors(np.array(world.keys.data), world.keys.scales)
+    given = Slots.single(ids, ids, world.heads.astype(np.uint64), keys)
+    made = plan(given)
+    assert not problems(made.gates, made.links, made.starts, len(made.order))
+    tree = Tree.of(made, given)
+    return tree, Forest.of(keys.dimension, [tree], Columns.none(SLOT_COLUMNS), np.zeros(0, np.uint64))
+
+
+def walked(forest: Forest, rows: list[Vectors], beams: Beams | None = None) -> tuple[list[Found], list[float]]:
+    """What each fetch finds, and its seconds."""
+    descend(forest, rows[0], K, beams)
+    found, times = [], []
+    for one in rows:
+        begun = time.perf_counter()
+        found.append(descend(forest, one, K, beams))
+        times.append(time.perf_counter() - begun)
+    return found, times
+
+
 def measure(world: World, queries: int) -> list[dict[str, Any]]:
     """All settings on one world."""
     asked = world.asked(queries)
-    keys = Vectors(np.array(world.keys.data), world.keys.scales)
     begun = time.perf_counter()
-    ids = np.arange(1, len(keys) + 1, dtype=np.uint64)
-    given = Slots.single(ids, ids, world.heads.astype(np.uint64), keys)
-    planned = plan(given)
+    tree, forest = planned(world)
     seconds = time.perf_counter() - begun
-    assert not problems(planned.gates, planned.links, planned.starts, len(planned.order))
-    tree = Tree.of(planned, given)
-    forest = Forest.of(keys.dimension, [tree], Columns.none(SLOT_COLUMNS), np.zeros(0, np.uint64))
     rows = [quantise(one) for one in asked.rows]
     truth = [scan(forest, one, K) for one in rows]
     lines = []
     for setting, name, value in SETTINGS:
         with changed(name, value) as beams:
-            descend(forest, rows[0], K, beams)
-            found, times = [], []
-            for one in rows:
-                begun = time.perf_counter()
-                found.append(descend(forest, one, K, beams))
-                times.append(time.perf_counter() - begun)
+            found, times = walked(forest, rows, beams)
         lines.append(
-            {"entries": len(keys), "nodes": tree.node_count, "plan s": round(seconds, 1), "setting": setting}
-            | {"value": value or ""}
+            {"entries": len(world), "slots": len(tree.slots), "nodes": tree.node_count, "plan s": round(seconds, 1)}
+            | {"setting": setting, "value": value or ""}
             | compared(world, asked.gold, truth, found)
             | {"p50 us": round(1e6 * float(np.median(times))), "p99 us": round(1e6 * float(np.quantile(times, 0.99)))}
         )
@@ -104,7 +115,7 @@ def compared(world: World, gold: Any, truth: list[Found], found: list[Found]) ->
         "mass": round(float(mass), 3),
         "looked at": round(float(cost[0])),
         "opened": round(float(cost[1])),
-        "slots": round(float(cost[2])),
+        "slots read": round(float(cost[2])),
     }
 
 

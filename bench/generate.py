@@ -1,19 +1,18 @@
 """Worlds to measure on: the real graphs with the real encoder and the real reader, and any number of entries like them.
 
     python bench/generate.py real --data DIR [--graphs fb13,fb15k237,wn18rr] [--questions N]
-    python bench/generate.py synthetic --data DIR --entries N [--questions N] [--seed N]
-    python bench/generate.py likeness --data DIR [--entries N] [--json]
+    python bench/generate.py synthetic --data DIR --entries N [--out DIR] [--questions N] [--seed N]
+    python bench/generate.py likeness --data DIR [--out DIR] [--entries N] [--json]
 
 `real` leaves DIR/real: all splits of the graphs with their inverse entries (without the graphs, the sample), worded and
 encoded as a store does it, and the rows that the shipped reader asks with about heads that it never saw in training.
-Encoding is the long part; it goes on where it was stopped. `synthetic` leaves DIR/synthetic-N, by the model of
-bench/names.py, fitted to the first graph of DIR/real. `likeness` compares the two: how near heads lie to each other,
-what rank the right entry has, and what indexes find at what cost.
+Encoding is the long part; it goes on where it was stopped. `synthetic` leaves DIR/synthetic-N, made by
+bench/moved.py of the forward entries of DIR/real's first graph. `likeness` compares the two: how near heads lie to each
+other, what rank the right entry has, and what indexes find at what cost.
 """
 
 import argparse
 import gzip
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from grounding import unseen_facts
-from names import Model, Synthesis
+from moved import Material, Synthesis
 from store import SAMPLE, SHARED, show
 from world import World
 
@@ -173,8 +172,6 @@ def make_real(data: Path, graphs: list[str], questions: int) -> None:
     ).save(folder)
     np.save(folder / "graphs.npy", table[:, 0].astype(np.uint8))
     np.save(folder / "relations.npy", table[:, 2].astype(np.int16))
-    names = (name.replace("\n", " ") for _, name in entries.heads)
-    (folder / "names.txt").write_text("\n".join(names), encoding="utf-8")
     print(f"{folder}: {len(table):,} entries, {len(entries.texts):,} texts, {len(gold):,} fetches", file=sys.stderr)
 
 
@@ -185,18 +182,11 @@ def first_graph(folder: Path) -> World:
     return world.kept(np.flatnonzero(forward))
 
 
-def fitted(folder: Path) -> Model:
-    """The model of a real world's first graph."""
-    world = first_graph(folder)
-    forward = (np.load(folder / "graphs.npy") == 0) & (np.load(folder / "relations.npy") % 2 == 0)
-    names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")
-    return Model.fit(world, np.load(folder / "relations.npy")[forward] // 2, names)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("real", "synthetic", "likeness"))
     parser.add_argument("--data", type=Path, required=True, help="the folder of all worlds")
+    parser.add_argument("--out", type=Path, help="the folder of synthetic worlds, if it is another")
     parser.add_argument("--graphs", default="fb13,fb15k237,wn18rr", help="rows ask about the first")
     parser.add_argument("--entries", type=int, default=300_000)
     parser.add_argument("--questions", type=int, default=1000)
@@ -210,14 +200,13 @@ def main() -> None:
             graphs = ["sample"]
         make_real(args.data, graphs, args.questions)
     elif args.what == "synthetic":
-        synthesis = Synthesis(fitted(args.data / "real"), args.seed)
-        synthesis.world(args.data / f"synthetic-{args.entries}", args.entries, args.questions)
-        print(json.dumps(synthesis.model.shares), file=sys.stderr)
+        synthesis = Synthesis(Material.of(first_graph(args.data / "real")), args.seed)
+        synthesis.world((args.out or args.data) / f"synthetic-{args.entries}", args.entries, args.questions)
     else:
         from likeness import compared
 
         real = first_graph(args.data / "real").cut(args.entries)
-        other = World.load(args.data / f"synthetic-{args.entries}")
+        other = World.load((args.out or args.data) / f"synthetic-{args.entries}")
         show(compared(real, other), args.json)
 
 

@@ -2,7 +2,8 @@
 
 A fetch has R rows, near copies of each other, so that a peer searches with their mean (with the rows of all question
 tokens: one mean of attention heads for each token). What it finds is compared again, exactly, with all rows on the
-int8 keys, and the best k by the softmax of each row, summed over rows, are its block, as they are ours.
+int8 keys, and the best k by the softmax of each row, summed over rows, are its block, as they are ours. Peers but the
+published descent hold a key that several entries have once, as our slots do.
 """
 
 import ctypes
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from world import World
 
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import Floats
+from atlasdb_contract.types import Floats, Vectors
 
 Found = npt.NDArray[np.int64]
 SLICE = 1 << 14
@@ -48,15 +49,49 @@ def fetches(world: World, which: str) -> Iterator[Fetch]:
             yield Fetch(rows, rows.mean(axis=0, keepdims=True))
 
 
-def chosen(world: World, candidates: Found, rows: Floats, k: int) -> Found:
-    """The best k of distinct candidates by all rows, best first."""
-    if not len(candidates):
-        return candidates
-    logits = (world.keys.data[candidates].astype(np.float32) @ rows.T) * world.keys.scales[candidates, None]
-    powers = np.exp(logits - logits.max(axis=0))
-    scores = (powers / powers.sum(axis=0)).sum(axis=1)
-    best = np.argsort(-scores, kind="stable")[:k]
-    return candidates[best]
+@dataclass(frozen=True)
+class Distinct:
+    """The n distinct keys of a world, each once, for the peers that hold them so: a graph over copies of a key falls
+    apart. Key i is that of the entry first[i], int64 (n,); its entries are members[starts[i] : starts[i + 1]]."""
+
+    world: World
+    first: Found
+    starts: Found
+    members: Found
+
+    @staticmethod
+    def of(world: World) -> "Distinct":
+        """Entries of one text have the same key."""
+        members = np.argsort(world.texts, kind="stable")
+        ordered = world.texts[members]
+        starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [len(members)]])
+        return Distinct(world, members[starts[:-1]], starts, members)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def chunks(self, size: int = 1 << 16) -> Iterator[tuple[int, Vectors]]:
+        """(start, keys), copied from the file piece by piece."""
+        for start in range(0, len(self), size):
+            yield start, self.world.keys.take(self.first[start : start + size])
+
+    def sample(self, count: int) -> Floats:
+        """Some of the keys, drawn."""
+        drawn = np.sort(np.random.default_rng(0).permutation(len(self))[:count])
+        return self.world.keys.take(self.first[drawn]).floats()
+
+    def chosen(self, candidates: Found, rows: Floats, k: int) -> Found:
+        """The best k entries of distinct candidate keys by all rows, best first."""
+        if not len(candidates):
+            return candidates
+        sizes = self.starts[candidates + 1] - self.starts[candidates]
+        logits = self.world.keys.take(self.first[candidates]).floats() @ rows.T
+        powers = np.exp(logits - logits.max(axis=0))
+        scores = powers @ (1 / (sizes @ powers))
+        best = np.argsort(-scores, kind="stable")
+        best = best[: np.searchsorted(np.cumsum(sizes[best]), k) + 1]
+        entries = [self.members[self.starts[key] : self.starts[key + 1]] for key in candidates[best]]
+        return np.concatenate(entries)[:k]
 
 
 class Method(Protocol):
@@ -78,8 +113,9 @@ class Method(Protocol):
     def empty(self) -> int:
         """Bytes that were resident before there was an entry."""
 
-    def least(self, k: int) -> int:
-        """Settings below this are the same as it."""
+    @property
+    def seconds(self) -> float | None:
+        """Of the build; None: all of the constructor's."""
 
     def processes(self) -> list[int]:
         """Whose memory counts."""
@@ -95,9 +131,7 @@ class Here:
 
     note: ClassVar[str] = ""
     empty = 0
-
-    def least(self, k: int) -> int:  # noqa: ARG002 - as the protocol
-        return 0
+    seconds: float | None = None
 
     def processes(self) -> list[int]:
         return [os.getpid()]
@@ -138,18 +172,18 @@ class Faiss(Here):
     def __init__(self, world: World, threads: int) -> None:
         import faiss
 
-        self.world = world
+        self.keys = Distinct.of(world)
         faiss.omp_set_num_threads(threads)
-        self.index = self.made(faiss, world)
-        for _, keys in world.chunks():
+        self.index = self.made(faiss, world.keys.dimension)
+        for _, keys in self.keys.chunks():
             self.index.add(keys.floats())
         faiss.omp_set_num_threads(1)
 
-    def made(self, faiss: Any, world: World) -> Any:
+    def made(self, faiss: Any, dimension: int) -> Any:
         raise NotImplementedError
 
-    def found(self, fetch: Fetch, k: int) -> Found:
-        _, ids = self.index.search(fetch.probes, wanted(k))
+    def found(self, fetch: Fetch, count: int) -> Found:
+        _, ids = self.index.search(fetch.probes, count)
         return np.unique(ids[ids >= 0]) if len(ids) > 1 else ids[0][ids[0] >= 0]
 
 
@@ -160,12 +194,11 @@ class IvfFlat(Faiss):
     settings = (4, 8, 16, 32, 64, 128, 256, 512)
     kind = "Flat"
 
-    def made(self, faiss: Any, world: World) -> Any:
-        lists = max(16, round(4 * len(world) ** 0.5))
-        index = faiss.index_factory(world.keys.dimension, f"IVF{lists},{self.kind}", faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter, index.cp.max_points_per_centroid = 10, 64
-        sample = np.sort(np.random.default_rng(0).permutation(len(world))[: 64 * lists])
-        index.train(world.kept(sample).keys.floats())
+    def made(self, faiss: Any, dimension: int) -> Any:
+        lists = max(16, round(4 * len(self.keys) ** 0.5))
+        index = faiss.index_factory(dimension, f"IVF{lists},{self.kind}", faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 10, 1, 64
+        index.train(self.keys.sample(64 * lists))
         return index
 
     @staticmethod
@@ -177,9 +210,9 @@ class IvfFlat(Faiss):
 
         self.index.nprobe = setting
         faiss.cvar.indexIVF_stats.reset()
-        found = self.found(fetch, k)
+        found = self.found(fetch, wanted(k))
         compared = faiss.cvar.indexIVF_stats.ndis + self.index.nlist * len(fetch.probes)
-        return chosen(self.world, found, fetch.rows, k), int(compared)
+        return self.keys.chosen(found, fetch.rows, k), int(compared)
 
 
 class IvfSq8(IvfFlat):
@@ -198,10 +231,10 @@ class Hnsw(Faiss):
 
     name = "faiss HNSW"
     note = "M 24"
-    settings = (32, 64, 128, 256, 512, 1024)
+    settings = (16, 32, 64, 128, 256, 512, 1024)
 
-    def made(self, faiss: Any, world: World) -> Any:
-        index = faiss.IndexHNSWFlat(world.keys.dimension, 24, faiss.METRIC_INNER_PRODUCT)
+    def made(self, faiss: Any, dimension: int) -> Any:
+        index = faiss.IndexHNSWFlat(dimension, 24, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = 100
         return index
 
@@ -209,16 +242,13 @@ class Hnsw(Faiss):
     def needs(entries: int, dimension: int) -> int:
         return entries * (4 * dimension + 4 * 2 * 24 + 16)
 
-    def least(self, k: int) -> int:
-        return wanted(k)
-
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
         import faiss
 
         self.index.hnsw.efSearch = setting
         faiss.cvar.hnsw_stats.reset()
-        found = self.found(fetch, k)
-        return chosen(self.world, found, fetch.rows, k), int(faiss.cvar.hnsw_stats.ndis)
+        found = self.found(fetch, min(wanted(k), setting))
+        return self.keys.chosen(found, fetch.rows, k), int(faiss.cvar.hnsw_stats.ndis)
 
 
 class Usearch(Here):
@@ -226,14 +256,14 @@ class Usearch(Here):
 
     name = "usearch"
     note = "int8, M 24"
-    settings = (32, 64, 128, 256, 512, 1024)
+    settings = (16, 32, 64, 128, 256, 512, 1024)
 
     def __init__(self, world: World, threads: int) -> None:
         from usearch.index import Index
 
-        self.world = world
+        self.keys = Distinct.of(world)
         self.index = Index(ndim=world.keys.dimension, metric="cos", dtype="i8", connectivity=24, expansion_add=100)
-        for start, keys in world.chunks():
+        for start, keys in self.keys.chunks():
             ids = np.arange(start, start + len(keys), dtype=np.uint64)
             self.index.add(ids, keys.floats(), threads=threads)
 
@@ -241,18 +271,15 @@ class Usearch(Here):
     def needs(entries: int, dimension: int) -> int:
         return entries * (dimension + 4 * 3 * 24 + 64)
 
-    def least(self, k: int) -> int:
-        return wanted(k)
-
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, int]:
         self.index.expansion_search = setting
         compared, parts = 0, []
         for probe in fetch.probes:
-            matches = self.index.search(probe, wanted(k), threads=1)
+            matches = self.index.search(probe, min(wanted(k), setting), threads=1)
             compared += int(matches.computed_distances)
             parts.append(matches.keys.astype(np.int64))
         found = np.unique(np.concatenate(parts)) if len(parts) > 1 else parts[0]
-        return chosen(self.world, found, fetch.rows, k), compared
+        return self.keys.chosen(found, fetch.rows, k), compared
 
 
 class Lance(Here):
@@ -267,18 +294,18 @@ class Lance(Here):
         import lancedb
         import pyarrow as pa
 
-        self.world = world
+        self.keys = Distinct.of(world)
         self.folder = TemporaryDirectory(prefix="atlasdb-lance-")
         schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), world.keys.dimension))])
 
         def batches() -> Iterator[Any]:
-            for start, keys in world.chunks():
+            for start, keys in self.keys.chunks():
                 flat = pa.array(keys.floats().ravel())
                 vectors = pa.FixedSizeListArray.from_arrays(flat, world.keys.dimension)
                 yield pa.record_batch([pa.array(np.arange(start, start + len(keys))), vectors], schema=schema)
 
         self.table = lancedb.connect(self.folder.name).create_table("keys", batches(), schema=schema)
-        lists = max(1, len(world) >> 15)
+        lists = max(1, len(self.keys) >> 15)
         self.table.create_index("dot", num_partitions=lists, index_type="IVF_HNSW_SQ", m=24, ef_construction=100)
 
     @staticmethod
@@ -288,18 +315,27 @@ class Lance(Here):
     def fetch(self, fetch: Fetch, k: int, setting: int) -> tuple[Found, None]:
         parts = []
         for probe in fetch.probes:
-            query = self.table.search(probe).distance_type("dot").nprobes(setting).ef(4 * wanted(k))
+            query = self.table.search(probe).distance_type("dot").nprobes(setting).ef(wanted(k))
             found = query.limit(wanted(k)).select(["id", "_distance"]).to_arrow()
             parts.append(found["id"].to_numpy())
-        return chosen(self.world, np.unique(np.concatenate(parts)), fetch.rows, k), None
+        return self.keys.chosen(np.unique(np.concatenate(parts)), fetch.rows, k), None
 
 
 def resident(processes: list[int]) -> int:
     """Bytes that are in memory, of files too."""
+    return _held(processes, ("RssAnon:", "RssFile:"))
+
+
+def anonymous(processes: list[int]) -> int:
+    """Bytes that are in memory, without the pages of files."""
+    return _held(processes, ("RssAnon:",))
+
+
+def _held(processes: list[int], kinds: tuple[str, ...]) -> int:
     total = 0
     for process in processes:
         for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(("RssAnon:", "RssFile:")):
+            if line.startswith(kinds):
                 total += 1024 * int(line.split()[1])
     return total
 

@@ -4,37 +4,31 @@
                           [--queries N] [--recall X] [--mass X] [--threads N] [--longest SECONDS] [--json]
 
 A world is what bench/generate.py made; a smaller size takes whole heads of it. Every method builds its index in a
-process
-of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix socket.
-*recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so that equal
-keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often the entry that was
-asked
-for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*: resident memory, with the
-pages of files that were touched, less that of the empty process or server. The last tables are those of equal recall
-and of equal mass: the cheapest setting of each method that reaches `--recall`, `--mass`.
+process of its own, with `--threads`, and answers one fetch after the other in one thread; ours is a server with a unix
+socket. *recall*: the share of a block whose score, among all entries, is at least that of the exact block's last (so
+that equal keys are equally right); *mass*: its softmax mass in parts of the exact block's; *gold*: how often an entry
+with the text that was asked for is in it, and how often in the exact one; *compared*: vectors, where it is known; *MB*:
+resident memory, with the pages of files that were touched, less that of the empty process or server. The last tables
+are those of equal recall and of equal mass: the fastest setting of each method that reaches `--recall`, `--mass`. What
+would not fit the free memory, or would take longer than `--longest` to build by its time at the size before, is left
+out, and the reason is said.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numkong
 import numpy as np
-import numpy.typing as npt
 import psutil
 from methods import (
     Exact,
     Fetch,
-    Found,
     Hnsw,
     IvfFlat,
     IvfSq8,
@@ -49,11 +43,8 @@ from methods import (
 from ours import Ours
 from published import Published
 from store import show
-from threadpoolctl import threadpool_limits
-from world import World
-
-from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import Floats
+from truth import Truth
+from world import World, at_size
 
 METHODS: dict[str, type[Any]] = {
     "exact": Exact,
@@ -65,71 +56,9 @@ METHODS: dict[str, type[Any]] = {
     "usearch": Usearch,
     "lance": Lance,
 }
-EASE = 1e-3
-"""Scores may differ by this part: peers compare floats, the exact scan int8 rows."""
 WARM = 5
 SCAN_QUERIES = 30
 """Timed fetches of a method that reads everything."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The exact blocks. `ids` (N, K), best first, with `scores` (N, K); `peaks`, one array (R,) for each fetch, the
-    log-sum-exp of each row over all entries."""
-
-    ids: npt.NDArray[np.int64]
-    scores: Floats
-    peaks: list[Floats]
-
-    @staticmethod
-    def of(world: World, asked: Sequence[Fetch], most: int) -> "Truth":
-        """Two passes over all keys: the log-sum-exps, then the scores."""
-        rows = quantise(np.concatenate([fetch.rows for fetch in asked]))
-        bounds = np.cumsum([0, *(len(fetch.rows) for fetch in asked)])
-        packed = numkong.dots_pack(np.ascontiguousarray(rows.data))
-        most = min(most, len(world))
-
-        def logits() -> Any:
-            for start, keys in world.chunks(1 << 13):
-                found = np.asarray(numkong.dots_packed(keys.data, packed)).astype(np.float32)
-                found *= keys.scales[:, None]
-                found *= rows.scales
-                yield start, found
-
-        totals = np.full(len(rows), -np.inf)
-        for _, found in logits():
-            peak = found.max(axis=0)
-            totals = np.logaddexp(totals, peak + np.log(np.exp(found - peak).sum(axis=0, dtype=np.float64)))
-        ids = np.zeros((len(asked), 0), np.int64)
-        scores = np.zeros((len(asked), 0), np.float32)
-        for start, found in logits():
-            found -= totals.astype(np.float32)
-            shares = np.add.reduceat(np.exp(found, out=found), bounds[:-1], axis=1).T
-            own = np.argpartition(-shares, min(most, shares.shape[1]) - 1, axis=1)[:, :most]
-            ids = np.concatenate([ids, start + own], axis=1)
-            scores = np.concatenate([scores, np.take_along_axis(shares, own, axis=1)], axis=1)
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
-            ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        peaks = [totals[a:b].astype(np.float32) for a, b in pairwise(bounds)]
-        return Truth(ids, scores, peaks)
-
-    def judge(self, world: World, asked: Sequence[Fetch], blocks: Sequence[Found], k: int) -> dict[str, float]:
-        """Means over the fetches."""
-        sums = np.zeros(4)
-        for number, (fetch, block) in enumerate(zip(asked, blocks, strict=True)):
-            rows = quantise(fetch.rows).floats()
-            keys = world.keys.data[block].astype(np.float32) * world.keys.scales[block, None]
-            scores = np.exp(keys @ rows.T - self.peaks[number]).sum(axis=1)
-            exact = self.scores[number, :k]
-            gold = world.gold[number]
-            sums += (
-                (scores >= exact[-1] * (1 - EASE)).sum() / len(exact),
-                scores.sum() / exact.sum(),
-                (world.texts[block] == gold).any(),
-                (world.texts[self.ids[number, :k]] == gold).any(),
-            )
-        means = (sums / len(asked)).tolist()
-        return dict(zip(("recall", "mass", "gold", "gold_exact"), means, strict=True))
 
 
 @dataclass(frozen=True)
@@ -167,6 +96,8 @@ class Task:
 
 def measured(task: Task, truth: Truth) -> list[Line]:
     """In a process of its own: build, then every k at every setting."""
+    from threadpoolctl import threadpool_limits
+
     kind = METHODS[task.method]
     before = resident([psutil.Process().pid])
     world = World.load(task.world).asked(task.queries)
@@ -175,11 +106,11 @@ def measured(task: Task, truth: Truth) -> list[Line]:
     with threadpool_limits(task.threads, "blas"):
         begun = time.perf_counter()
         method: Method = kind(world, task.threads)
-        build = time.perf_counter() - begun
+        build = method.seconds or time.perf_counter() - begun
     with closing(method), threadpool_limits(1, "blas"):
         forget(world)
         for k in task.ks:
-            for setting in (s for s in method.settings if s >= method.least(k)):
+            for setting in method.settings:
                 lines.append(line(method, world, asked, truth, k, setting, build))
         memory = (resident(method.processes()) - (method.empty or before)) / 2**20
     return [Line(**(asdict(one) | {"mb": memory})) for one in lines]
@@ -265,13 +196,9 @@ class Bench:
         rows: list[dict[str, Any]] = []
         for size in sorted(int(n) for n in self.args.entries.split(",")):
             if size > len(whole):
-                print(f"{self.args.world} has {len(whole):,} entries, not {size:,}", file=sys.stderr)
+                print(f"{self.args.world} has {len(whole):,} entries, not {size:,}: skipped", file=sys.stderr)
                 continue
-            with TemporaryDirectory(prefix="atlasdb-world-", dir=self.args.scratch) as scratch:
-                folder = self.args.world
-                if size < len(whole):
-                    folder = Path(scratch)
-                    whole.cut(size).save(folder)
+            with at_size(self.args.world, size, self.args.scratch) as folder:
                 rows += self.at(folder, size)
         return rows
 
@@ -320,7 +247,7 @@ def equal(rows: list[dict[str, Any]], what: str, bar: float) -> list[dict[str, A
             here = [row for row in good if (row["entries"], row["k"], row["method"]) == (entries, k, method)]
             enough = [row for row in here if row[what] >= bar]
             if here:
-                row = min(enough, key=lambda r: r["setting"]) if enough else max(here, key=lambda r: r[what])
+                row = min(enough, key=lambda r: r["p50_ms"]) if enough else max(here, key=lambda r: r[what])
                 found.append({f"{what} {bar}": "yes" if enough else "no"} | row)
     return found
 

@@ -11,20 +11,15 @@ fewer than clients and workers together, they are what is measured.
 
 import argparse
 import multiprocessing
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import psutil
-from store import built, show
+from store import Running, built, listening, show
 
 from atlasdb_client import CollectionConfig, Triple, connect
 from atlasdb_contract import codec
@@ -50,20 +45,6 @@ class Line:
     p99_us: float
     cores: float
     busiest: float
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server with its targets by transport."""
-
-    process: psutil.Process
-    targets: dict[str, str]
-
-    def seconds(self) -> dict[int, float]:
-        """Processor time of the writer and of each reader so far."""
-        every = [self.process, *self.process.children()]
-        times = {each.pid: each.cpu_times() for each in every}
-        return {pid: spent.user + spent.system for pid, spent in times.items()}
 
 
 def floats(entries: int) -> np.ndarray:
@@ -94,33 +75,8 @@ def fill(target: str, entries: int) -> None:
         built(client, NAME)
 
 
-@contextmanager
-def running(data: Path, workers: int) -> Iterator[Running]:
-    """`atlasdb serve` with so many workers on a folder."""
-    with tempfile.TemporaryDirectory(prefix="atlasdb-bench-") as scratch, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-        free.close()
-        path = f"{scratch}/atlas.sock"
-        command = [sys.executable, "-m", "atlasdb", "--data", str(data), "--listen", address, "--socket", path]
-        command += ["--workers", str(workers), "--encoder-workers", "1"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            if not process.stdout.readline():
-                raise SystemExit(f"the server ended with {process.wait()}")
-            with connect(address, timeout=600) as client:
-                client.create_collection("warm", if_missing=True)
-                client.encode("warm", ["a text that wakes the encoder, so that it loads no weights later"])
-            yield Running(psutil.Process(process.pid), {"tcp": address, "unix": f"unix:{path}"})
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def ask(target: str, entries: int, k: int, seed: int, seconds: float, pipe: Connection) -> None:
+def ask(target: str, wanted: Sequence[Vectors], k: int, seconds: float, pipe: Connection) -> None:
     """One client: says that it is warm, begins when told, and gives the seconds of each of its round trips."""
-    wanted = requests(entries, seed)
     took: list[float] = []
     with connect(target) as client, client.fetch_stream(NAME) as stream:
         for turn in range(WARM_UP):
@@ -134,14 +90,16 @@ def ask(target: str, entries: int, k: int, seed: int, seconds: float, pipe: Conn
     pipe.send(took)
 
 
-def measured(server: Running, workers: int, transport: str, clients: int, flags: argparse.Namespace) -> Line:
-    """One line, of one round."""
+def measured(
+    server: Running, workers: int, transport: str, asked: Sequence[Sequence[Vectors]], k: int, seconds: float
+) -> Line:
+    """One line, of one round; a client for each list of fetches."""
     spawning = multiprocessing.get_context("spawn")
-    pipes = [spawning.Pipe() for _ in range(clients)]
+    pipes = [spawning.Pipe() for _ in asked]
     target = server.targets[transport]
     processes = [
-        spawning.Process(target=ask, args=(target, flags.entries, flags.k, seed, flags.seconds, theirs), daemon=True)
-        for seed, (_, theirs) in enumerate(pipes)
+        spawning.Process(target=ask, args=(target, wanted, k, seconds, theirs), daemon=True)
+        for wanted, (_, theirs) in zip(asked, pipes, strict=True)
     ]
     for process in processes:
         process.start()
@@ -158,7 +116,9 @@ def measured(server: Running, workers: int, transport: str, clients: int, flags:
         process.join()
     p50, p99 = np.percentile(np.array(took) * 1e6, [50, 99])
     busiest = max(spent) / max(sum(spent), 1e-9)
-    return Line(workers, transport, clients, len(took) / passed, float(p50), float(p99), sum(spent) / passed, busiest)
+    return Line(
+        workers, transport, len(asked), len(took) / passed, float(p50), float(p99), sum(spent) / passed, busiest
+    )
 
 
 def bench(flags: argparse.Namespace) -> list[Line]:
@@ -166,14 +126,15 @@ def bench(flags: argparse.Namespace) -> list[Line]:
     best: dict[tuple[int, str, int], Line] = {}
     with tempfile.TemporaryDirectory(prefix="atlasdb-bench-") as scratch:
         data = Path(scratch) / "data"
-        with running(data, 1) as server:
+        with listening(data, 1) as server:
             fill(server.targets["unix"], flags.entries)
         for _ in range(flags.rounds):
             for workers in flags.workers:
-                with running(data, workers) as server:
+                with listening(data, workers) as server:
                     for transport in server.targets:
                         for clients in flags.clients:
-                            line = measured(server, workers, transport, clients, flags)
+                            asked = [requests(flags.entries, seed) for seed in range(clients)]
+                            line = measured(server, workers, transport, asked, flags.k, flags.seconds)
                             known = best.setdefault((workers, transport, clients), line)
                             if line.per_second > known.per_second:
                                 best[workers, transport, clients] = line

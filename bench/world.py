@@ -3,15 +3,17 @@ on.
 
 A folder holds keys.npy int8 (M, D), scales.npy float32 (M,), heads.npy and texts.npy int32 (M,), the number of each
 entry's head and of its key text (entries of one text have the same key), rows.npy float32 (N, R, D), the rows of N
-fetches, and gold.npy int32 (N,), the text that each is about. A real world has more, for the model that is fitted to
-it: relations.npy int16 (M,), twice the relation's number, one more for an inverse entry; graphs.npy uint8 (M,); and
-names.txt, a line for each head. Where the rows of all question tokens were kept there are everything.npy float16
+fetches, and gold.npy int32 (N,), the text that each is about. A real world has more, so
+that a part of it can be told: relations.npy int16 (M,), twice the relation's number, one more for an inverse entry, and
+graphs.npy uint8 (M,). Where the rows of all question tokens were kept there are everything.npy float16
 (T, R, D), those of all fetches end to end, and bounds.npy int64 (N + 1,).
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,8 @@ class World:
     @staticmethod
     def load(folder: Path) -> "World":
         """Keys stay in the file until they are touched."""
+        if not (folder / "gold.npy").is_file():
+            raise SystemExit(f"skipped: {folder} holds no world; `python bench/generate.py` makes one")
 
         def array(name: str, mapped: bool = False) -> Any:
             return np.load(folder / f"{name}.npy", mmap_mode="r" if mapped else None)
@@ -109,3 +113,15 @@ class World:
         for start in range(0, len(self), size):
             span = slice(start, start + size)
             yield start, Vectors(np.array(self.keys.data[span]), self.keys.scales[span])
+
+
+@contextmanager
+def at_size(folder: Path, size: int, scratch: Path | None) -> Iterator[Path]:
+    """The folder of a world of `size` entries: this one, or one cut from it for the time."""
+    whole = World.load(folder)
+    if size >= len(whole):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="atlasdb-world-", dir=scratch) as cut:
+        whole.cut(size).save(Path(cut))
+        yield Path(cut)
