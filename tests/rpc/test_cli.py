@@ -119,7 +119,10 @@ def test_errors_are_one_line_that_says_what_to_do(run: Run, people: str, tmp_pat
     failed(run("load", tmp_path / "empty.tsv", "--collection", "x"), "empty.tsv holds no triples")
     failed(run("load", tmp_path / "facts.nt", "--collection", "x"), ".tsv, .csv, .jsonl")
     failed(run("load", tmp_path / "none.tsv", "--collection", "x"), "there is no file")
-    failed(run("load", tmp_path / "empty.tsv", "--collection", "x", "--encoder", "none"), "atlasdb_client")
+    failed(
+        run("load", tmp_path / "empty.tsv", "--collection", "x", "--encoder", "none"),
+        "give their vectors with --keys and --values",
+    )
     failed(run("load", tmp_path / "empty.tsv", "--collection", "x", "--phrases", tmp_path / "p.json"), "no")
     for command in ("count", "export", "build", "stats", "verify"):
         failed(run(command, "--collection", "nowhere"), "nowhere", people)
