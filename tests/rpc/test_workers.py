@@ -237,6 +237,11 @@ def connections_listening(pid: int) -> bool:
     return any(each.status == psutil.CONN_LISTEN for each in psutil.Process(pid).net_connections("tcp"))
 
 
+def sockets(scratch: Path) -> list[Path]:
+    """Folders of the sockets that readers hand on by; beside them a server that is getting ready has one of its own."""
+    return [path for path in scratch.iterdir() if not path.name.startswith("atlasdb-warm-")]
+
+
 def test_a_killed_writer_takes_its_readers_along(
     tmp_path: Path, scratch: Path, server: Spawned, wires: list[Wire], spawn: Spawner, connect: Connector
 ) -> None:
@@ -244,10 +249,10 @@ def test_a_killed_writer_takes_its_readers_along(
     reader.create()
     reader.fill(3000)
     pids = readers_of(server)
-    assert len(list(scratch.iterdir())) == 1
+    assert len(sockets(scratch)) == 1
     server.stop(signal.SIGKILL)
     until(lambda: gone(pids), 5)
-    assert list(scratch.iterdir()) == []
+    assert sockets(scratch) == []
     again = spawn(tmp_path / "data", "--workers", "2", listen=server.address)
     assert connect(again.address).knowledge.Count(kpb.CountRequest(collection="facts")).entries == 3000
 
@@ -278,7 +283,7 @@ def test_a_stop_ends_all_and_keeps_what_was_acked(
     asked.put(None)
     assert server.process.wait(20) == 0
     assert gone(pids)
-    assert list(scratch.iterdir()) == []
+    assert sockets(scratch) == []
     again = connect(spawn(tmp_path / "data").address)
     created = sum(ack.created for ack in acked)
     assert again.knowledge.Count(kpb.CountRequest(collection="facts")).entries == 1 + created
