@@ -21,10 +21,14 @@ begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LM
     postings    generation u32, first u64              count u32, dimension u32, entries u32, ids u64[m], value ids
                                                        u64[m], subjects u64[n], starts u32[n + 1], scales f32[n],
                                                        checks u32[n], seals u32[m], pad, keys i8[n][D]
-    nodes       generation u32, level u8, first u32    count u32, L u32, W u32, starts u64[n + 1], scales f32[n],
-                                                       code scales f32[n], links i32[n][L], pad, codes u64[n][W],
-                                                       pad, vectors i8[n][D]
+    nodes       generation u32, 0x00, first u32        count u32, dimension u32, pad u32, first nodes i64[n], scales
+                                                       f32[n], ROOTs i8[n][D]
+    nodes       generation u32, 0x01, first u32        count u32, L u32, W u32, pad, rows[n] of whole cache lines: code
+                                                       u64[W], first slot u64, scale f32, code scale f32, slots u16,
+                                                       0 u16, residual codes u8[44], links i32[L], pad; then vectors
+                                                       i8[n][D]
     nodes       generation u32, 0x02, part u32         slots u32[n] of the entries from the tree's first id on
+    nodes       generation u32, 0x03, first u32        as of 0x00: residuals, each with a 0
     tombstones  part u64                               bits u64[128] of the entries from part * 8192 on; 1: deleted
 """
 
@@ -72,14 +76,14 @@ class Flag(IntEnum):
 
 
 class Level(IntEnum):
-    """Levels of stored nodes."""
+    """What a record of the table of nodes holds."""
 
     ROOT = 0
     INTER = 1
-
-
-PLACES: Final = 2
-"""In the place of a level: where a tree's entries are."""
+    PLACES = 2
+    """Where a tree's entries are."""
+    RESIDUAL = 3
+    """How keys differ from their node's mean."""
 
 
 class IndexKind(IntEnum):

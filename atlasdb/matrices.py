@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from atlasdb import crc
 from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal, seal_whole
+from atlasdb.tree.image import node_rows
 from atlasdb.tree.slots import Slots
-from atlasdb_contract.types import Floats, Ids, Vectors
+from atlasdb_contract.types import Ids, Vectors
 
 _HEADER = struct.Struct("<IIII")
 
@@ -39,17 +40,6 @@ class SlotOffsets(NamedTuple):
     keys: int
 
 
-class NodeOffsets(NamedTuple):
-    """Where the columns of `count` nodes with L links begin in their record."""
-
-    starts: int
-    scales: int
-    code_scales: int
-    links: int
-    codes: int
-    vectors: int
-
-
 def slot_offsets(count: int, entries: int) -> SlotOffsets:
     """Each column's first byte, from the start of the record."""
     ids = _HEADER.size
@@ -62,14 +52,10 @@ def slot_offsets(count: int, entries: int) -> SlotOffsets:
     return SlotOffsets(starts, subjects, scales, checks, ids, value_ids, seals, _padded(seals + 4 * entries))
 
 
-def node_offsets(count: int, links: int, words: int) -> NodeOffsets:
-    """Each column's first byte, from the start of the record."""
-    starts = _HEADER.size
-    scales = starts + 8 * (count + 1)
-    codes = _padded(scales + 4 * count * (2 + links))
-    return NodeOffsets(
-        starts, scales, scales + 4 * count, scales + 8 * count, codes, _padded(codes + 8 * count * words)
-    )
+def node_offsets(count: int, links: int, words: int) -> tuple[int, int]:
+    """Where the rows and the vectors of `count` nodes with L links begin in their record."""
+    rows = _padded(_HEADER.size)
+    return rows, rows + count * node_rows(words, links).itemsize
 
 
 def _padded(size: int) -> int:
@@ -287,51 +273,52 @@ def open_places(key: bytes, record: Buffer) -> npt.NDArray[np.uint32]:
     return np.frombuffer(record, "<u4", -1, CRC_BYTES)
 
 
-class NodeColumns(NamedTuple):
-    """N nodes of one level: vectors (N, D), their codes u64 (N, W) with scales (N,), starts u64 (N + 1,), links i32
-    (N, L) padded with -1."""
-
-    vectors: Vectors
-    codes: Ids
-    code_scales: Floats
-    starts: Ids
-    links: npt.NDArray[np.int32]
-
-
-def seal_nodes(key: bytes, nodes: NodeColumns) -> bytearray:
-    """One record of nodes."""
-    (count, links), words = nodes.links.shape, nodes.codes.shape[1]
-    at = node_offsets(count, links, words)
-    record = bytearray(at.vectors + nodes.vectors.data.nbytes)
-    _HEADER.pack_into(record, 0, 0, count, links, words)
-    columns = (
-        (at.starts, nodes.starts.astype("<u8")),
-        (at.scales, nodes.vectors.scales.astype("<f4")),
-        (at.code_scales, nodes.code_scales.astype("<f4")),
-        (at.links, nodes.links.astype("<i4")),
-        (at.codes, nodes.codes.astype("<u8")),
-        (at.vectors, nodes.vectors.data),
-    )
-    return _sealed(key, record, columns)
+def seal_nodes(key: bytes, rows: npt.NDArray[np.void], vectors: npt.NDArray[np.int8]) -> bytearray:
+    """One record of N INTER nodes: `rows` as `node_rows` has them, vectors int8 (N, D)."""
+    words, links = rows.dtype["code"].shape[0], rows.dtype["links"].shape[0]
+    at = node_offsets(len(rows), links, words)
+    record = bytearray(at[1] + vectors.nbytes)
+    _HEADER.pack_into(record, 0, 0, len(rows), links, words)
+    return _sealed(key, record, ((at[0], rows.view(np.uint8)), (at[1], vectors)))
 
 
 def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int, int]:
     """(nodes, L, W), from the header. DataLoss where the record is not as long as that takes."""
     count, links, words = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
-    if not count or len(record) != node_offsets(count, links, words).vectors + count * dimension:
+    if not count or len(record) != node_offsets(count, links, words)[1] + count * dimension:
         raise damaged("nodes", key, "is cut short")
     return int(count), int(links), int(words)
 
 
-def open_nodes(dimension: int, key: bytes, record: Buffer) -> NodeColumns:
-    """A record of nodes, checked: views of it."""
+def open_nodes(dimension: int, key: bytes, record: Buffer) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int8]]:
+    """Rows and vectors of a record of INTER nodes, checked: views of it."""
     check("nodes", key, record)
     count, links, words = node_shape(dimension, key, record)
-    at = node_offsets(count, links, words)
-    matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)
-    scales = np.frombuffer(record, "<f4", count, at.scales)
-    linked = np.frombuffer(record, "<i4", count * links, at.links).reshape(count, links)
-    codes = np.frombuffer(record, "<u8", count * words, at.codes).reshape(count, words)
-    code_scales = np.frombuffer(record, "<f4", count, at.code_scales)
-    starts = np.frombuffer(record, "<u8", count + 1, at.starts)
-    return NodeColumns(Vectors(matrix, scales), codes, code_scales, starts, linked)
+    rows, vectors = node_offsets(count, links, words)
+    matrix = np.frombuffer(record, np.int8, count * dimension, vectors).reshape(count, dimension)
+    return np.frombuffer(record, node_rows(words, links), count, rows), matrix
+
+
+def seal_vectors(key: bytes, vectors: Vectors, firsts: npt.NDArray[np.int64]) -> bytearray:
+    """One record of N vectors that are read at once, ROOTs or residuals, with a number each."""
+    count = len(vectors)
+    record = bytearray(_HEADER.size + count * (12 + vectors.dimension))
+    _HEADER.pack_into(record, 0, 0, count, vectors.dimension, 0)
+    at = _HEADER.size
+    columns = (
+        (at, firsts.astype("<i8")),
+        (at + 8 * count, vectors.scales.astype("<f4")),
+        (at + 12 * count, vectors.data),
+    )
+    return _sealed(key, record, columns)
+
+
+def open_vectors(dimension: int, key: bytes, record: Buffer) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """The vectors of a record and their numbers, checked: views of it."""
+    check("nodes", key, record)
+    count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
+    if told != dimension or len(record) != _HEADER.size + count * (12 + dimension):
+        raise damaged("nodes", key, "is cut short")
+    at = _HEADER.size
+    matrix = np.frombuffer(record, np.int8, count * dimension, at + 12 * count).reshape(count, dimension)
+    return Vectors(matrix, np.frombuffer(record, "<f4", count, at + 8 * count)), np.frombuffer(record, "<i8", count, at)

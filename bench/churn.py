@@ -31,6 +31,8 @@ from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig
 
 DELETED_AT_ONCE = 10_000
+PATIENCE = 900
+"""Seconds for the upkeep to come to rest."""
 
 
 class Store:
@@ -62,10 +64,12 @@ class Store:
         return self.database.stats(NAME).collections[0]
 
     def rest(self) -> float:
-        """Wait until the upkeep has nothing to do; seconds."""
+        """Wait until the upkeep has nothing to do; seconds. SystemExit where that takes longer than PATIENCE."""
         begun = time.perf_counter()
         quiet = 0.0
         while quiet < 2 * QUIET_SECONDS:
+            if time.perf_counter() - begun > PATIENCE:
+                raise SystemExit(f"the upkeep did not come to rest within {PATIENCE} s")
             time.sleep(QUIET_SECONDS / 4)
             stats = self.stats()
             dead = stats.tombstones > max(LEAST_DEAD, DEAD_SHARE * (stats.entries + stats.tombstones))

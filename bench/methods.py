@@ -84,14 +84,15 @@ class Distinct:
         """The best k entries of distinct candidate keys by all rows, best first."""
         if not len(candidates):
             return candidates
-        sizes = self.starts[candidates + 1] - self.starts[candidates]
+        starts = self.starts[candidates]
+        sizes = self.starts[candidates + 1] - starts
         logits = self.world.keys.take(self.first[candidates]).floats() @ rows.T
         powers = np.exp(logits - logits.max(axis=0))
         scores = powers @ (1 / (sizes @ powers))
-        best = np.argsort(-scores, kind="stable")
-        best = best[: np.searchsorted(np.cumsum(sizes[best]), k) + 1]
-        entries = [self.members[self.starts[key] : self.starts[key + 1]] for key in candidates[best]]
-        return np.concatenate(entries)[:k]
+        best = np.argsort(-scores)[:k]
+        counts = np.minimum(sizes[best], k)
+        ends = np.cumsum(counts)
+        return self.members[np.repeat(starts[best] - ends + counts, counts)[:k] + np.arange(min(k, ends[-1]))]
 
 
 class Method(Protocol):

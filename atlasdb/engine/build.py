@@ -23,7 +23,6 @@ import numpy.typing as npt
 
 from atlasdb import matrices
 from atlasdb.engine.engine import Engine
-from atlasdb.format import Level
 from atlasdb.store import nodes, postings, tombstones
 from atlasdb.store.changes import Changes
 from atlasdb.store.nodes import RECORD_NODES
@@ -32,7 +31,7 @@ from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb.store.view import View
 from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.build import plan
-from atlasdb.tree.image import TreePlan
+from atlasdb.tree.image import TreePlan, rows_of
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, FailedPrecondition
 from atlasdb_contract.ids import Generation
@@ -134,8 +133,8 @@ def _write(task: _Build, seed: int) -> None:
     planned = plan(given, seed, task.report)
     tree = None
     if len(given):
-        for level in Level:
-            _write_nodes(task, planned, level)
+        task.submit(lambda write, changes: _write_directions(task, planned, write, changes), planned.roots.data.nbytes)
+        _write_nodes(task, planned)
         _write_slots(task, planned, given)
         first, last = int(planned.ids.min()), int(planned.ids.max())
         _write_places(task, planned, first, last)
@@ -223,18 +222,24 @@ def _without(slots: Slots, dead: npt.NDArray[np.bool_]) -> Slots:
     return Slots(slots.subjects[kept], slots.keys.take(kept), starts, ids, value_ids)
 
 
-def _write_nodes(task: _Build, planned: TreePlan, level: Level) -> None:
-    columns = nodes.columns(planned, level)
-    total = len(columns.links)
+def _write_directions(task: _Build, planned: TreePlan, write: WriteTxn, changes: Changes) -> None:
+    write.grows = True
+    nodes.write_directions(write.txn, changes.tables, task.generation, planned)
+
+
+def _write_nodes(task: _Build, planned: TreePlan) -> None:
+    total = len(planned.nodes)
     for firsts in _batches(total, RECORD_NODES):
 
         def job(write: WriteTxn, changes: Changes, firsts: range = firsts) -> None:
             write.grows = True
             for first in firsts:
-                nodes.write(write.txn, changes.tables, task.generation, level, columns, first)
+                stop = min(first + RECORD_NODES, total)
+                rows, vectors = rows_of(planned, first, stop), planned.nodes.data[first:stop]
+                nodes.write(write.txn, changes.tables, task.generation, first, rows, vectors)
 
         task.submit(job, len(firsts) * RECORD_NODES * task.record.dimension)
-        task.report(Progress(f"write {level.name} nodes", min(firsts.stop, total), total))
+        task.report(Progress("write nodes", min(firsts.stop, total), total))
 
 
 def _write_slots(task: _Build, planned: TreePlan, given: Slots) -> None:

@@ -225,13 +225,15 @@ class _Check:
 
     def _problems(self, tree: TreeRecord) -> list[str]:
         view, dimension = self._view, self._view.record.dimension
-        roots, inter = (
-            [
-                matrices.open_nodes(dimension, *lent)
-                for lent in nodes.of_level(view.txn, view.tables, tree.generation, level)
-            ]
-            for level in Level
-        )
-        starts = np.concatenate([part.starts[:-1] for part in inter] + [inter[-1].starts[-1:]])
-        gates, links = (np.concatenate([part.links for part in level]) for level in (roots, inter))
-        return problems(gates, links, starts.astype(np.int64), tree.slots)
+        _, root_starts = nodes.directions(view.txn, view.tables, tree.generation, Level.ROOT, dimension)
+        nodes.directions(view.txn, view.tables, tree.generation, Level.RESIDUAL, dimension)
+        inter = [
+            matrices.open_nodes(dimension, *lent)[0]
+            for lent in nodes.of_level(view.txn, view.tables, tree.generation, Level.INTER)
+        ]
+        firsts, counts, links = (np.concatenate([part[name] for part in inter]) for name in ("first", "count", "links"))
+        starts = np.append(firsts.astype(np.int64), int(firsts[-1]) + int(counts[-1]))
+        problems_ = problems(np.append(root_starts, len(links)), links, starts, tree.slots)
+        if (np.diff(starts) != counts).any():
+            problems_.append("a node's slots do not end where the next one's begin")
+        return problems_

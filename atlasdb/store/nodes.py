@@ -1,5 +1,5 @@
-"""The table of nodes: a tree's ROOTs and INTER nodes, in records that descents read where they lie, and in which of its
-slots each entry is."""
+"""The table of nodes: a tree's ROOTs, residuals and INTER nodes, in records that descents read where they lie, and in
+which of its slots each entry is."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.format import Level
-from atlasdb.matrices import NodeColumns
 from atlasdb.store.environment import Record, Tables, Txn, records_from
-from atlasdb.tree.codes import encoded
 from atlasdb.tree.image import TreePlan
+from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
+from atlasdb_contract.types import Vectors
 
 RECORD_NODES = 1 << matrices.NODES_SHIFT
 
@@ -24,23 +24,42 @@ def of_level(txn: Txn, tables: Tables, generation: Generation, level: Level) -> 
     return records_from(txn, tables.nodes, key, prefix=key[:5])
 
 
-def columns(planned: TreePlan, level: Level) -> NodeColumns:
-    """A planned level as it is stored: a ROOT's links are its gates; it has no code and no slots."""
-    if level is Level.ROOT:
-        count = len(planned.roots)
-        nothing = np.zeros((count, 0), np.uint64), np.zeros(count, np.float32), np.zeros(count + 1, np.uint64)
-        return NodeColumns(planned.roots, *nothing, planned.gates)
-    return NodeColumns(planned.nodes, *encoded(planned.nodes), planned.starts.astype(np.uint64), planned.links)
+def write_directions(txn: Txn, tables: Tables, generation: Generation, planned: TreePlan) -> None:
+    """A plan's ROOTs, each with its first INTER node, and its residuals."""
+    residuals = planned.residuals, np.zeros(len(planned.residuals), np.int64)
+    for level, (vectors, firsts) in (
+        (Level.ROOT, (planned.roots, planned.root_starts[:-1])),
+        (Level.RESIDUAL, residuals),
+    ):
+        for first in range(0, len(vectors), RECORD_NODES):
+            part = slice(first, first + RECORD_NODES)
+            key = fmt.NODE_KEY.pack(generation, level, first)
+            txn.put(key, matrices.seal_vectors(key, vectors.take(part), firsts[part]), db=tables.nodes)
 
 
-def write(txn: Txn, tables: Tables, generation: Generation, level: Level, nodes: NodeColumns, first: int) -> None:
-    """One record: the nodes from `first`, a multiple of RECORD_NODES, on."""
-    stop = min(first + RECORD_NODES, len(nodes.links))
-    here = slice(first, stop)
-    key = fmt.NODE_KEY.pack(generation, level, first)
-    codes = nodes.codes[here], nodes.code_scales[here]
-    part = NodeColumns(nodes.vectors.take(here), *codes, nodes.starts[first : stop + 1], nodes.links[here])
-    txn.put(key, matrices.seal_nodes(key, part), db=tables.nodes)
+def directions(
+    txn: Txn, tables: Tables, generation: Generation, level: Level, dimension: int
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """The ROOTs and their first INTER nodes, or the residuals, copied. DataLoss where there are none, or damaged
+    ones."""
+    parts = [matrices.open_vectors(dimension, *item) for item in of_level(txn, tables, generation, level)]
+    if not parts:
+        raise DataLoss(f"generation {generation} has no {level.name}s; `atlasdb verify` lists all damage")
+    data, scales = (np.concatenate(some) for some in zip(*((v.data, v.scales) for v, _ in parts), strict=True))
+    return Vectors(data, scales), np.concatenate([firsts for _, firsts in parts])
+
+
+def write(
+    txn: Txn,
+    tables: Tables,
+    generation: Generation,
+    first: int,
+    rows: npt.NDArray[np.void],
+    vectors: npt.NDArray[np.int8],
+) -> None:
+    """One record: INTER nodes, at most RECORD_NODES, from `first` on, a multiple of that."""
+    key = fmt.NODE_KEY.pack(generation, Level.INTER, first)
+    txn.put(key, matrices.seal_nodes(key, rows, vectors), db=tables.nodes)
 
 
 NOWHERE = np.uint32((1 << 32) - 1)
@@ -50,12 +69,12 @@ PLACES = 1 << matrices.PLACES_SHIFT
 
 def write_places(txn: Txn, tables: Tables, generation: Generation, part: int, slots: npt.NDArray[np.uint32]) -> None:
     """Where the entries from part * PLACES beyond the tree's first id on are."""
-    key = fmt.NODE_KEY.pack(generation, fmt.PLACES, part)
+    key = fmt.NODE_KEY.pack(generation, Level.PLACES, part)
     txn.put(key, matrices.seal_places(key, slots), db=tables.nodes)
 
 
 def places(txn: Txn, tables: Tables, generation: Generation, part: int) -> npt.NDArray[np.uint32]:
     """What was written there; nothing where nothing was. A view."""
-    key = fmt.NODE_KEY.pack(generation, fmt.PLACES, part)
+    key = fmt.NODE_KEY.pack(generation, Level.PLACES, part)
     record = txn.get(key, db=tables.nodes)
     return np.zeros(0, np.uint32) if record is None else matrices.open_places(key, record)

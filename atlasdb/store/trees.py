@@ -4,7 +4,6 @@ Addresses hold as long as the records do. LMDB never moves a record that has pag
 for its life; a record small enough to share a page may move with any write to its table.
 """
 
-import ctypes
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,13 +15,12 @@ from atlasdb.store import nodes, postings
 from atlasdb.store.environment import Record, Tables, Txn
 from atlasdb.store.registry import CollectionRecord, TreeRecord
 from atlasdb.tree.codes import words as code_words
-from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree
+from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree, rows_in
 from atlasdb.tree.slots import Positions
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
 
-STARTS = matrices.NodeOffsets._fields.index("starts")
 ITS_OWN_PAGES = 4096
 """A record of at least so many bytes has pages of its own (LMDB's limit is half a page, less a header)."""
 
@@ -71,12 +69,8 @@ class TreeCache:
 
 def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, bool]:
     """A tree, and whether its records stay where they are. DataLoss where one is missing or cut short."""
-    roots = [matrices.open_nodes(dimension, *item) for item in nodes.of_level(txn, tables, one.generation, Level.ROOT)]
-    if not roots:
-        raise DataLoss(f"generation {one.generation} has no ROOTs; `atlasdb verify` lists all damage")
-    vectors = Vectors(
-        np.concatenate([part.vectors.data for part in roots]), np.concatenate([part.vectors.scales for part in roots])
-    )
+    roots, firsts = nodes.directions(txn, tables, one.generation, Level.ROOT, dimension)
+    residuals, _ = nodes.directions(txn, tables, one.generation, Level.RESIDUAL, dimension)
     inter, links, nodes_stay = _nodes(nodes.of_level(txn, tables, one.generation, Level.INTER), dimension)
     slots, slots_stay = _slots(postings.of_tree(txn, tables, one.generation), dimension)
     for what, found, wanted, shift in (
@@ -87,8 +81,8 @@ def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tre
             raise DataLoss(
                 f"generation {one.generation} has {len(found)} {what} of {wanted}; `atlasdb verify` lists all damage"
             )
-    gates = np.concatenate([part.links for part in roots])
-    tree = Tree(vectors, gates, inter, links, slots, matrices.NODES_SHIFT, matrices.SLOTS_SHIFT)
+    root_starts = np.append(firsts, one.nodes)
+    tree = Tree(roots, root_starts, residuals, inter, links, slots, matrices.NODES_SHIFT, matrices.SLOTS_SHIFT)
     return tree, nodes_stay and slots_stay
 
 
@@ -162,8 +156,5 @@ def address(record: memoryview) -> int:
 
 def largest_node(tree: Tree) -> int:
     """Slots under the INTER node that has most; the tree's view is open."""
-    most = 0
-    for count, at in zip(tree.nodes.counts.tolist(), tree.nodes.at[:, STARTS].tolist(), strict=True):
-        starts = np.ctypeslib.as_array((ctypes.c_uint64 * (count + 1)).from_address(at))
-        most = max(most, int(np.diff(starts).max()))
-    return most
+    records = range(len(tree.nodes.counts))
+    return max((int(rows_in(tree, record)["count"].max()) for record in records), default=0)

@@ -1,6 +1,6 @@
 """Plan a whole tree from the keys of all entries; design (4).
 
-    equal keys of a head: one slot  ->  INTER nodes (one a head)  ->  ROOTs  ->  numbers  ->  links  ->  slots in order
+    equal keys of a head: one slot  ->  INTER nodes (one a head)  ->  ROOTs  ->  numbers  ->  links  ->  residuals
 
 A node is made of the mean of its slots' keys in the metric of `whiten`: ROOTs and links are found there. The plan holds
 the duals, with which a row is compared. Memory beyond the keys: 2 D + 4 L bytes a node and some 100 bytes an entry.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from atlasdb import siphash
-from atlasdb.tree import graph, kmeans, means, whiten
+from atlasdb.tree import graph, kmeans, means, residuals, whiten
 from atlasdb.tree.image import I32s, TreePlan
 from atlasdb.tree.kmeans import Tick
 from atlasdb.tree.slots import Positions, Slots, ragged
@@ -25,7 +25,7 @@ ROOTS = 1.0
 SAMPLE = 48
 """Nodes for each ROOT that the ROOTs are found on."""
 GATES = 4
-"""E: nodes of each ROOT where a walk enters."""
+"""Nodes of each ROOT where the walks of the graph's making enter."""
 NODE_SLOTS = 32
 """A head of more than twice as many slots gets several nodes."""
 
@@ -51,8 +51,11 @@ def plan(given: Slots, seed: int = 0, progress: Report | None = None, threads: i
     links = graph.linked(nodes, gates, own, seed, threads, _ticks(progress, "graph", 2 * len(nodes)))
     within, starts = ragged(starts, rank)
     inter = means.seen(nodes, metric.dual, threads)
+    order = order[within]
+    told = residuals.fitted(keys, order, starts, seed, threads, _ticks(progress, "residuals", len(order)))
     entries = _entries(given, members, bounds, group[within])
-    return TreePlan(quantise(metric.dual(roots)), gates, inter, links, starts, order[within], *entries)
+    root_starts = np.searchsorted(own, np.arange(len(roots) + 1))
+    return TreePlan(quantise(metric.dual(roots)), root_starts, inter, links, starts, order, *entries, *told)
 
 
 def _ticks(progress: Report | None, stage: str, total: int) -> Tick:
@@ -174,5 +177,5 @@ def _empty(dimension: int) -> TreePlan:
     nothing = Vectors(np.zeros((0, dimension), np.int8), np.zeros(0, np.float32))
     none = np.zeros(0, np.int64)
     links = np.zeros((0, graph.DEGREE), np.int32)
-    gates, no_ids = np.zeros((0, GATES), np.int32), np.zeros(0, np.uint64)
-    return TreePlan(nothing, gates, nothing, links, np.zeros(1, np.int64), none, np.zeros(1, np.int64), no_ids, no_ids)
+    begin, no_ids = np.zeros(1, np.int64), np.zeros(0, np.uint64)
+    return TreePlan(nothing, begin, nothing, links, begin, none, begin, no_ids, no_ids, nothing, none.astype(np.uint8))

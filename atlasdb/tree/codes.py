@@ -1,7 +1,7 @@
 """Sign codes: a bit for each coordinate of a rotated vector; design "Codes".
 
 A node's code is one cache line where its vector is six, and tells a product with an error of about a thirtieth of both
-lengths (RaBitQ, Gao and Long 2024): enough to see which nodes of a walk need not be compared at all. With x the rotated
+lengths (RaBitQ, Gao and Long 2024): enough to see which nodes a walk should compare next. With x the rotated
 vector, P its dimensions, s its signs: x . q is about |x|^2 / sum|x_i| times s . q, which is exact for q = x.
 The rotation is three times random signs and a Hadamard transform; it is the same for all trees.
 """
@@ -18,8 +18,6 @@ from atlasdb_contract.types import Floats, Vectors
 ROUNDS = 3
 PLANES = 4
 """Bits of a row's coordinate."""
-SPREAD = np.float32(0.6)
-"""Standard deviation of s . q about its mean, in parts of |q|: sqrt(1 - rho^2), rho = sum|x_i| / (sqrt(P) |x|) = .8."""
 CHUNK = 4096
 
 
@@ -94,7 +92,6 @@ class Asked(NamedTuple):
     step: np.float32
     total: np.float32
     """Of q's coordinates as they are in the planes."""
-    length: np.float32
 
 
 @njit(nogil=True, cache=True)
@@ -105,10 +102,8 @@ def _asked(row: Any, scale: Any, flips: Any) -> Any:
         vector[0, i] = row[i] * scale
     _rotate(vector, flips, turned)
     low = high = turned[0, 0]
-    length = np.float32(0)
     for value in turned[0]:
         low, high = min(low, value), max(high, value)
-        length += value * value
     step = max((high - low) / np.float32(2**PLANES - 1), np.float32(1e-30))
     planes = np.zeros((PLANES, size // 64), np.uint64)
     levels = np.int64(0)
@@ -117,7 +112,7 @@ def _asked(row: Any, scale: Any, flips: Any) -> Any:
         levels += level
         for plane in range(PLANES):
             planes[plane, i >> 6] |= np.uint64((level >> plane) & 1) << np.uint64(i & 63)
-    return planes, low, step, np.float32(low * size + step * levels), np.sqrt(length)
+    return planes, low, step, np.float32(low * size + step * levels)
 
 
 def asked(row: npt.NDArray[np.int8], scale: np.float32) -> Asked:

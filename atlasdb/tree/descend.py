@@ -1,4 +1,9 @@
-"""A fetch's way down: ROOT, gates, a walk over the graph of INTER nodes, their slots, the best k; design (4)."""
+"""A fetch's way down: ROOTs, gates, a walk over the graph of INTER nodes, the slots that promise most, the best k;
+design (4)."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -7,18 +12,32 @@ from atlasdb.tree import codes, kernels, scoring
 from atlasdb.tree.image import Forest, Tree
 from atlasdb.tree.rank import Found, taken
 from atlasdb.tree.slots import Positions
-from atlasdb_contract.types import Beams, FetchCost, Vectors
+from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
 ROOTS = 8
-"""ROOTs whose gates a walk enters by."""
+"""ROOTs whose nodes are looked at by their codes for where a walk enters."""
+SCANNED = 1 << 14
+"""At most so many of their nodes."""
+GATES = 128
+"""Nodes where a walk enters: the best of those."""
 NODES = 768
 """Most INTER nodes opened in each tree, for k up to 64; with the root of k beyond that."""
-DEPTH = np.float32(9)
+DEPTH = np.float32(8)
 """A walk ends where the best node that is left is so many logits below the best of all (bench/descent.py)."""
-MARGIN = np.float32(1.5)
-"""A node is not compared if its code says that it is worse than the worst to be opened by so many standard errors."""
 LEAST = 32
 """INTER nodes that are opened in any case."""
+MET = 16
+"""A walk keeps so many nodes for each that it may open."""
+CUT = np.float32(10)
+"""A slot is compared if its expected logit is at most so far below the best expected one."""
+FEWEST, MANY = 4, 16
+"""But so many slots for each entry of the block at least, and at most."""
+PLENTY = 1024
+"""MANY or no: so many may be compared."""
+SLOTS = 8
+"""And where a fetch says how many nodes may be opened, so many slots for each of them."""
+OFFERED = 8
+"""A walk keeps so many slots for each that may be compared, to choose from."""
 ALIKE = np.float32(0.9)
 """Rows whose cosine with their mean is at least this are walked for together: the rows of the several attention heads
 at one token are near copies (.98), and their mean finds what each of them finds."""
@@ -44,13 +63,12 @@ class Candidates:
         self.count = 0
         self.compared = 0
 
-    def add_ranges(self, tree: int, wanted: Positions) -> None:
-        """The slots of one tree; `wanted` int64 (n, 2)."""
-        amount = int((wanted[:, 1] - wanted[:, 0]).sum())
-        self._make_room(amount)
-        self.compared += amount
+    def add_slots(self, tree: int, wanted: Positions) -> None:
+        """Slots int64 (n,) of one tree."""
+        self._make_room(len(wanted))
+        self.compared += len(wanted)
         forest = self._forest
-        self.count = scoring.score_ranges(
+        self.count = scoring.score_slots(
             wanted,
             forest.bases[tree],
             forest.trees[tree].slots_shift,
@@ -103,83 +121,108 @@ class Candidates:
 
 
 def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -> Found:
-    """The best `k` entries for rows (R, D), R >= 1, among those of the INTER nodes that a walk opens, and the delta.
+    """The best `k` entries for rows (R, D), R >= 1, among those of the slots that promise most, and of the delta.
 
     An entry's score is its softmax probability among all that were compared, summed over rows. Dead entries are left
     out. The cost's microseconds are the caller's to fill in. DataLoss where a chosen slot fails its checksum.
     """
-    beams = beams or Beams()
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # writable: numba compiles once more for what is not
-    opened, roots, compared = _walk_all(forest, rows, k, beams)
-    spans = [
-        scoring.ranges(nodes, tree.nodes_shift, tree.nodes.at, len(tree.slots)) if len(nodes) else _NO_RANGES
-        for tree, nodes in zip(forest.trees, opened, strict=True)
-    ]
-    candidates = Candidates(forest, rows, sum(int((span[:, 1] - span[:, 0]).sum()) for span in spans))
-    for number, span in enumerate(spans):
-        candidates.add_ranges(number, span)
+    plan = Plan.of(forest, k, beams or Beams())
+    asking = asking_of(rows) if forest.trees else []
+    wanted, looked = [], np.zeros(4, np.int64)
+    for tree in forest.trees:
+        parts = []
+        for one in asking:
+            slots, counts = sought(tree, one, plan)
+            parts.append(slots)
+            looked += counts
+        wanted.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
+    candidates = Candidates(forest, rows, sum(map(len, wanted)))
+    for number, slots in enumerate(wanted):
+        candidates.add_slots(number, slots)
     candidates.add_delta()
     slots = candidates.slots[: candidates.count]
     scores = scoring.masses(candidates.logits[: candidates.count], candidates.weights[: candidates.count], UNDERFLOW)
-    read = candidates.compared * (forest.dimension + scoring.SLOT_BYTES)
-    cost = FetchCost(roots, compared, sum(map(len, opened)), candidates.compared, read)
-    return taken(forest, slots, scores, k, cost)
+    return taken(forest, slots, scores, k, cost_of(forest, len(asking), looked, candidates.compared))
 
 
-_NO_RANGES = np.zeros((0, 2), np.int64)
+def cost_of(forest: Forest, groups: int, looked: npt.NDArray[np.int64], compared: int) -> FetchCost:
+    """What a descent cost, but for its time; `looked` int64 (4,) as of kernels.sought, of all trees and groups."""
+    nodes, products, _, parents = looked.tolist()
+    roots = groups * sum(len(tree.roots) for tree in forest.trees)
+    read = compared * (forest.dimension + scoring.SLOT_BYTES) + (roots + products) * forest.dimension
+    read += nodes * kernels.row_bytes(codes.words(forest.dimension), 0)
+    return FetchCost(roots, nodes, parents, compared, read)
 
 
-def _walk_all(forest: Forest, rows: Vectors, k: int, beams: Beams) -> tuple[list[Positions], int, int]:
-    """The INTER nodes opened in each tree; ROOTs and INTER nodes looked at."""
-    if not forest.trees:
-        return [], 0, 0
-    room, seen = scratch(forest, k, beams)
-    opened: list[Positions] = []
-    roots = looked = 0
-    asking = [
-        (row, scale, codes.asked(row, scale))
-        for row, scale in zip(*kernels.representatives(rows.data, rows.scales, ALIKE), strict=True)
-    ]
-    for tree in forest.trees:
-        parts = []
-        for row, scale, asked in asking:
-            nodes, met = opened_in(tree, row, scale, asked, beams.root or ROOTS, room, seen)
-            parts.append(nodes)
-            roots, looked = roots + len(tree.roots), looked + met
-        opened.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
-    return opened, roots, looked
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A group of alike rows: their mean int8 (D,) with its scale, and the same to be compared with codes."""
+
+    row: npt.NDArray[np.int8]
+    scale: np.float32
+    asked: codes.Asked
 
 
-def scratch(forest: Forest, k: int, beams: Beams) -> tuple[int, npt.NDArray[np.int32]]:
-    """Most nodes that a walk opens, and the table for what it has seen; the forest has a tree."""
-    largest = max(tree.node_count for tree in forest.trees)
-    room = min(beams.inter or round(NODES * max(1, k / 64) ** 0.5), largest)
-    return room, np.empty(1 << max(13, min(64 * room, 4 * largest).bit_length()), np.int32)
+def asking_of(rows: Vectors) -> list[Asking]:
+    """The groups of rows (R, D)."""
+    means = kernels.representatives(rows.data, rows.scales, ALIKE)
+    return [Asking(row, scale, codes.asked(row, scale)) for row, scale in zip(*means, strict=True)]
 
 
-def opened_in(
-    tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, asked: codes.Asked, beam: int, room: int,
-    seen: npt.NDArray[np.int32],
-) -> tuple[Positions, int]:  # fmt: skip
-    """The INTER nodes of a tree that one row's walk opens, and how many it looked at."""
-    return kernels.opened(  # type: ignore[no-any-return]
-        tree.roots.data,
-        tree.roots.scales,
-        tree.gates,
-        beam,
-        tree.node_count,
-        tree.nodes_shift,
-        tree.nodes.at,
-        tree.links,
-        row,
-        scale,
-        asked.planes,
-        asked.low,
-        asked.step,
-        asked.total,
-        MARGIN * codes.SPREAD * asked.length,
-        DEPTH,
-        LEAST,
-        seen,
-        room,
-    )
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How far a descent goes in each tree, and what its walks write into: its thread's, until the next one's."""
+
+    beam: int
+    least: int
+    nodes: int
+    fewest: int
+    many: int
+    seen: npt.NDArray[np.int32]
+    met: Positions
+    scores: Floats
+    fates: npt.NDArray[np.uint8]
+    heap: Positions
+    offered: npt.NDArray[np.int64]
+
+    @staticmethod
+    def of(forest: Forest, k: int, beams: Beams) -> "Plan":
+        """For `k` entries."""
+        largest = max((tree.node_count for tree in forest.trees), default=0)
+        nodes = min(beams.inter or round(NODES * max(1, k / 64) ** 0.5), largest)
+        least = min(nodes, max(LEAST, k // 4))
+        room = max(GATES, min(MET * nodes, largest))
+        slots = max((len(tree.slots) for tree in forest.trees), default=0)
+        fewest = min(max(FEWEST * k, SLOTS * beams.inter), slots)
+        many = max(PLENTY, MANY * k, fewest)
+        counts = beams.root or ROOTS, least, nodes, fewest, many
+        return Plan(*counts, *_scratch(room, min(OFFERED * many, slots)))
+
+
+_kept = threading.local()
+
+
+def _scratch(room: int, offers: int) -> tuple[Any, ...]:
+    """`seen`, `met`, `scores`, `fates`, `heap` and `offered` of a Plan: those of the thread's last descent, if they are
+    as long, as fresh memory costs more than it takes to fill."""
+    last = getattr(_kept, "last", None)
+    if last is None or last[0] != (room, offers):
+        seen = np.empty(1 << (2 * room).bit_length(), np.int32)
+        met, heap, offered = (np.empty(shape, np.int64) for shape in (room, room, (offers, 3)))
+        last = (room, offers), (seen, met, np.empty(room, np.float32), np.empty(room, np.uint8), heap, offered)
+        _kept.last = last
+    scratch: tuple[Any, ...] = last[1]
+    return scratch
+
+
+def sought(tree: Tree, asking: Asking, plan: Plan) -> tuple[Positions, npt.NDArray[np.int64]]:
+    """The slots of a tree that one group of rows is to be compared with, and what that took: as of kernels.sought."""
+    asked = asking.asked
+    return kernels.sought(  # type: ignore[no-any-return]
+        tree.roots.data, tree.roots.scales, tree.root_starts, tree.residuals.data, tree.residuals.scales,
+        tree.node_count, tree.nodes_shift, tree.nodes.at, tree.links, len(tree.slots), asking.row, asking.scale,
+        asked.planes, asked.low, asked.step, asked.total, plan.beam, SCANNED, GATES, DEPTH, plan.least, plan.nodes,
+        CUT, plan.fewest, plan.many, plan.seen, plan.met, plan.scores, plan.fates, plan.heap,
+        plan.offered,
+    )  # fmt: skip

@@ -1,9 +1,9 @@
 """A descent explained: the steps of `descend`, one by one with their times, and what became of nodes and entries.
 
-The walks and comparisons are the compiled ones of a fetch, so the block is the same. What a walk did is worked out
-afterwards, from the nodes that it met: each is compared exactly and by its code, and judged by the bar where it ended.
+The walks and comparisons are the compiled ones of a fetch, so the block is the same.
 """
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb.tree import codes, kernels, scoring
 from atlasdb.tree import descend as descending
-from atlasdb.tree.descend import Candidates, scratch
-from atlasdb.tree.image import Forest, Tree, lent
+from atlasdb.tree import kernels, scoring
+from atlasdb.tree.descend import Asking, Candidates, Plan, asking_of, cost_of
+from atlasdb.tree.image import Forest, Tree, lent, rows_in
 from atlasdb.tree.rank import Found, taken
 from atlasdb.tree.slots import Positions
 from atlasdb_contract import types as t
@@ -48,39 +48,40 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A group of `rows` alike rows: their mean int8 (D,) with its scale, and the same to be compared with codes."""
-
-    rows: int
-    row: npt.NDArray[np.int8]
-    scale: np.float32
-    asked: codes.Asked
-
-    def judge(self, tree: Tree, nodes: Positions) -> tuple[Floats, Floats, Floats]:
-        """Nodes int64 (n,): logits, what the codes say, and the most that they allow, float32 (n,) each."""
-        a = self.asked
-        logits, estimates, most = kernels.judged(
-            nodes, tree.nodes_shift, tree.nodes.at, self.row, self.scale, a.planes, a.low, a.step, a.total,
-            descending.MARGIN * codes.SPREAD * a.length,
-        )  # fmt: skip
-        return logits, estimates, most
-
-
-@dataclass(frozen=True, slots=True)
 class Walked:
-    """The nodes int64 (n,) that one walk met from the gates of `beam` ROOTs on, sorted; `opened` and `compared` bool
-    (n,). `order`: the opened ones from the best on."""
+    """What one walk over a tree, for a group of `rows` rows, met: nodes int64 (n,), rising, with their logits, by code
+    where they were not compared, and fates uint8. `offered` int64 (m, 3) as of kernels.walk, but for the places, which
+    are among `nodes`; `chosen` bool (m,): those that were compared."""
 
     asking: Asking
+    rows: int
     beam: int
-    gates: Positions
-    order: Positions
+    looked: int
+    gates: int
     nodes: Positions
     logits: Floats
-    opened: Bools
-    compared: Bools
+    fates: npt.NDArray[np.uint8]
     bar: float
     end: t.WalkEnd
+    shares: Floats
+    offered: npt.NDArray[np.int64]
+    chosen: Bools
+    slot_bar: float
+
+    @property
+    def opened(self) -> Bools:
+        """Whose links were followed: (n,)."""
+        opened: Bools = self.fates == kernels.OPENED
+        return opened
+
+    def judge(self, tree: Tree, nodes: Positions) -> tuple[Floats, Floats]:
+        """Nodes int64 (n,): their logits, and what their codes say, float32 (n,) each."""
+        a = self.asking.asked
+        logits, estimates = kernels.judged(
+            nodes, tree.nodes_shift, tree.nodes.at, tree.links, self.asking.row, self.asking.scale, a.planes, a.low,
+            a.step, a.total,
+        )  # fmt: skip
+        return logits, estimates
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,130 +103,109 @@ def explain(
 ) -> Explained:
     """What `descend` finds, explained; `generations` are the trees', and `clock` gets the stages' times."""
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # as in descend
-    asking = _asking(rows, clock)
-    walked = _walk_all(forest, asking, k, beams, clock)
-    opened = [_opened(walks) for walks in walked]
+    groups = _groups(rows, clock) if forest.trees else []
+    plan = Plan.of(forest, k, beams)
+    walked = tuple(tuple(_walk(tree, *group, plan, clock) for group in groups) for tree in forest.trees)
+    wanted = [_wanted(walks) for walks in walked]
     with clock.stage("LEAF"):
-        spans = [_ranges(tree, nodes) for tree, nodes in zip(forest.trees, opened, strict=True)]
-        candidates = Candidates(forest, rows, sum(int((span[:, 1] - span[:, 0]).sum()) for span in spans))
+        candidates = Candidates(forest, rows, sum(map(len, wanted)))
     told = []
-    for number, (tree, span) in enumerate(zip(forest.trees, spans, strict=True)):
-        before, compared = candidates.count, candidates.compared
+    for number, (tree, slots) in enumerate(zip(forest.trees, wanted, strict=True)):
+        before = candidates.count
         with clock.stage("LEAF"):
-            candidates.add_ranges(number, span)
+            candidates.add_slots(number, slots)
         entries = int(candidates.weights[before : candidates.count].sum(dtype=np.float64))
         walks = tuple(_told(forest, number, one) for one in walked[number])
+        parents = {int(node) for one in walked[number] for node in one.nodes[one.offered[one.chosen, 1]]}
         sizes = (len(tree.roots), tree.node_count)
-        slots = candidates.compared - compared
-        told.append(t.TreeExplanation(generations[number], *sizes, walks, len(span), slots, entries))
+        told.append(t.TreeExplanation(generations[number], *sizes, walks, len(parents), len(slots), entries))
     with clock.stage("delta"):
         candidates.add_delta()
     logits, weights = candidates.logits[: candidates.count], candidates.weights[: candidates.count]
     peaks = logits.max(axis=0, initial=-np.inf)
     with clock.stage("scores"):
         scores = scoring.masses(logits, weights, descending.UNDERFLOW)
-    read = candidates.compared * (forest.dimension + scoring.SLOT_BYTES)
-    looked = sum(len(one.nodes) for walks in walked for one in walks)
-    roots = len(asking) * sum(len(tree.roots) for tree in forest.trees)
-    cost = FetchCost(roots, looked, sum(map(len, opened)), candidates.compared, read)
+    cost = _cost(forest, walked, candidates.compared)
     with clock.stage("block"):
         found = taken(forest, candidates.slots[: candidates.count], scores, k, cost)
     return Explained(found, tuple(told), walked, candidates, scores, peaks)
 
 
-def _asking(rows: Vectors, clock: Clock) -> list[Asking]:
+def _groups(rows: Vectors, clock: Clock) -> list[tuple[Asking, int]]:
     """The groups of alike rows, with how many rows lie nearest to each."""
     with clock.stage("rows"):
-        means = Vectors(*kernels.representatives(rows.data, rows.scales, descending.ALIKE))
-        asked = [codes.asked(row, scale) for row, scale in zip(means.data, means.scales, strict=True)]
-    floats = means.floats()
+        asking = asking_of(rows)
+    floats = np.stack([one.row * one.scale for one in asking])
     lengths = np.maximum(np.linalg.norm(floats, axis=1), np.finfo(np.float32).tiny)
     nearest = (rows.floats() @ (floats / lengths[:, None]).T).argmax(axis=1)
-    counts = np.bincount(nearest, minlength=len(means)).tolist()
-    return [Asking(*one) for one in zip(counts, means.data, means.scales, asked, strict=True)]
+    return list(zip(asking, np.bincount(nearest, minlength=len(asking)).tolist(), strict=True))
 
 
-def _walk_all(
-    forest: Forest, asking: Sequence[Asking], k: int, beams: Beams, clock: Clock
-) -> tuple[tuple[Walked, ...], ...]:
-    """Every walk of every tree."""
-    if not forest.trees:
-        return ()
-    room, seen = scratch(forest, k, beams)
-    best = np.empty(room, np.int64)
-    return tuple(
-        tuple(_walk(tree, one, beams.root or descending.ROOTS, seen, best, clock) for one in asking)
-        for tree in forest.trees
-    )
-
-
-def _walk(tree: Tree, asking: Asking, beam: int, seen: npt.NDArray[np.int32], best: Positions, clock: Clock) -> Walked:
+def _walk(tree: Tree, asking: Asking, rows: int, plan: Plan, clock: Clock) -> Walked:
+    """The steps of kernels.sought."""
+    row, scale, a = asking.row, asking.scale, asking.asked
+    coded = a.planes, a.low, a.step, a.total
+    graph = tree.node_count, tree.nodes_shift, tree.nodes.at, tree.links
     with clock.stage("ROOT"):
-        gates = _gates_of(tree, asking.row, asking.scale, beam)
-    asked = asking.asked
+        best = np.empty(min(plan.beam, len(tree.roots)), np.int64)
+        count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
+        nearest, gates = kernels.numbers(best[:count]), np.empty(descending.GATES, np.int64)
+        gated, looked = kernels.enter(nearest, tree.root_starts, *graph, *coded, descending.SCANNED, gates)
+    shares = kernels.shares_of(tree.residuals.data, tree.residuals.scales, row, scale)
     with clock.stage("INTER"):
-        count, _ = kernels.walk(
-            tree.node_count, tree.nodes_shift, tree.nodes.at, tree.links, gates, asking.row, asking.scale,
-            asked.planes, asked.low, asked.step, asked.total, descending.MARGIN * codes.SPREAD * asked.length,
-            descending.DEPTH, descending.LEAST, seen, best,
+        count, _, opened, offers, top = kernels.walk(
+            gates[:gated], *graph, len(tree.slots), row, scale, *coded, shares, descending.DEPTH, plan.least,
+            plan.nodes, descending.CUT + kernels.WIDER, 4 * plan.fewest, plan.seen, plan.met, plan.scores, plan.fates,
+            plan.heap, plan.offered,
         )  # fmt: skip
-        kept, through = kernels.unpack(best[:count])
-    nodes = np.sort(seen[seen >= 0]).astype(np.int64)
-    logits, _, most = asking.judge(tree, nodes)
-    of_kept = logits[np.searchsorted(nodes, kept)]
-    bar, full = -np.inf, count == len(best)
-    if count > descending.LEAST:
-        bar = min(float(of_kept[0] - descending.DEPTH), float(of_kept[descending.LEAST]))
-    if full:
-        bar = max(bar, float(of_kept[-1]))
-    opened = np.isin(nodes, kept[through])
-    compared = np.isin(nodes, kept) | np.isin(nodes, gates) | (most >= bar)
-    end = t.WalkEnd.BEAM if full and through.all() else t.WalkEnd.DEPTH
-    if opened.all():
+        offered = plan.offered[:offers].copy()
+        chosen, _, _, slot_bar = kernels.promising(offered, plan.scores, shares, descending.CUT, plan.fewest, plan.many)
+    order = np.argsort(plan.met[:count])
+    offered[:, 1] = np.argsort(order)[offered[:, 1]]
+    nodes, fates = plan.met[:count][order], plan.fates[:count][order]
+    end = t.WalkEnd.BEAM if opened == plan.nodes else t.WalkEnd.DEPTH
+    if opened == count:
         end = t.WalkEnd.ALL
-    gates = np.intersect1d(gates, nodes)
-    beam = min(beam, len(tree.roots))
-    return Walked(asking, beam, gates, kept[through], nodes, logits, opened, compared, bar, end)
+    bar = float(top - descending.DEPTH) if opened >= plan.least else -np.inf
+    told = nodes, plan.scores[:count][order], fates, bar, end, shares, offered, chosen, float(slot_bar)
+    return Walked(asking, rows, len(nearest), looked, gated, *told)
 
 
-def _gates_of(tree: Tree, row: npt.NDArray[np.int8], scale: np.float32, beam: int) -> Positions:
-    """The gates of the `beam` ROOTs that are best for a row int8 (D,), as a walk enters by them."""
-    best = np.empty(min(beam, len(tree.roots)), np.int64)
-    count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
-    nearest, _ = kernels.unpack(best[:count])
-    entered: Positions = tree.gates[nearest].ravel().astype(np.int64)
-    return entered
+def _wanted(walks: Sequence[Walked]) -> Positions:
+    """The slots of a tree that any of its walks wants compared, in the order in which a fetch compares them."""
+    parts = [one.offered[one.chosen, 0] for one in walks]
+    return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
 
 
-def _opened(walks: Sequence[Walked]) -> Positions:
-    """Nodes that any of a tree's walks opened; of a lone walk from the best on, as a fetch reads them."""
-    return walks[0].order if len(walks) == 1 else np.unique(np.concatenate([one.order for one in walks]))
-
-
-def _ranges(tree: Tree, nodes: Positions) -> Positions:
-    """The slots of nodes: int64 (n, 2)."""
-    found: Positions = scoring.ranges(nodes, tree.nodes_shift, tree.nodes.at, len(tree.slots))
-    return found
+def _cost(forest: Forest, walked: Sequence[Sequence[Walked]], compared: int) -> FetchCost:
+    """As a fetch counts it."""
+    looked = np.zeros(4, np.int64)
+    for one in itertools.chain.from_iterable(walked):
+        parents = len(np.unique(one.offered[one.chosen, 1]))
+        products = int((one.fates != kernels.MET).sum())
+        looked += (one.looked + len(one.nodes), products, int(one.opened.sum()), parents)
+    return cost_of(forest, len(walked[0]) if walked else 0, looked, compared)
 
 
 def _told(forest: Forest, number: int, walked: Walked) -> t.Walk:
     """A walk in numbers; `number` is its tree's."""
     tree, asking = forest.trees[number], walked.asking
     roots = tree.roots.data.astype(np.int32) @ asking.row.astype(np.int32) * tree.roots.scales * asking.scale
-    opened, compared = int(walked.opened.sum()), int(walked.compared.sum())
     first = np.argsort(-walked.logits, kind="stable")[:TOP]
     return t.Walk(
-        rows=asking.rows,
+        rows=walked.rows,
         beam=walked.beam,
         best_root=float(roots.max()),
         last_root=float(np.sort(roots)[-walked.beam]),
-        gates=len(walked.gates),
+        looked=walked.looked,
+        gates=walked.gates,
         met=len(walked.nodes),
-        cut=len(walked.nodes) - compared,
-        left=compared - opened,
-        opened=opened,
+        compared=int((walked.fates != kernels.MET).sum()),
+        opened=int(walked.opened.sum()),
         best=float(walked.logits.max()),
         bar=walked.bar,
+        offered=len(walked.offered),
+        slot_bar=walked.slot_bar,
         end=walked.end,
         nodes=tuple(met_nodes(forest, number, walked, first)),
     )
@@ -235,10 +215,12 @@ def met_nodes(forest: Forest, number: int, walked: Walked, positions: Positions)
     """Some of the nodes that a walk met, at `positions` among them; `number` is its tree's."""
     tree = forest.trees[number]
     found = []
-    for position, (start, stop) in zip(positions.tolist(), _ranges(tree, walked.nodes[positions]), strict=True):
-        entry = _first_entry(forest, number, int(start), int(stop))
+    for position in positions.tolist():
         node, logit = int(walked.nodes[position]), float(walked.logits[position])
-        found.append(t.MetNode(node, logit, bool(walked.opened[position]), int(stop - start), EntryId(entry)))
+        row = rows_in(tree, node >> tree.nodes_shift)[node & ((1 << tree.nodes_shift) - 1)]
+        first, count = int(row["first"]), int(row["count"])
+        entry = _first_entry(forest, number, first, first + count) if first + count <= len(tree.slots) else 0
+        found.append(t.MetNode(node, logit, bool(walked.opened[position]), count, EntryId(entry)))
     return found
 
 

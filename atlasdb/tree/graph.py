@@ -24,8 +24,9 @@ import numpy.typing as npt
 from numba import njit
 
 from atlasdb.tree.image import I32s
-from atlasdb.tree.kernels import dot, first_time, keep, packed, prefetch
+from atlasdb.tree.kernels import first_time, keep, packed, prefetch
 from atlasdb.tree.kmeans import Tick
+from atlasdb.tree.simd import dot
 from atlasdb.tree.slots import Positions
 from atlasdb_contract.types import Floats, Int8s, Vectors
 
@@ -338,5 +339,5 @@ def linked(vectors: Vectors, gates: I32s, own: Positions, seed: int, threads: in
             growth.take_in(batch, gates, own[batch])
         for batch in batches(np.arange(count, dtype=np.int32), count):
             growth.take_in(batch, NOWHERE, np.zeros(len(batch), np.int64), POOL_AGAIN)
-    join(links, gates)
+    join(links, gates[:1, :1])
     return links

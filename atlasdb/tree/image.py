@@ -1,6 +1,6 @@
 """Trees as a build plans them, and as a descent reads them.
 
-    ROOT    centroids of INTER nodes; each has `gates`, INTER nodes near it, where a walk enters
+    ROOT    centroids of INTER nodes; ROOT c has the nodes root_starts[c] .. root_starts[c + 1], where a walk enters
     INTER   one node for a head, or for a piece of a big one; linked to near nodes: the graph that is walked
     LEAF    the entry keys, in slots (atlasdb/tree/slots.py); node b has the slots starts[b] .. starts[b + 1]
 
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import crc
-from atlasdb.tree.codes import encoded
+from atlasdb.tree.codes import encoded, words
+from atlasdb.tree.kernels import RESIDUALS, ROWS, row_bytes
 from atlasdb.tree.slots import Positions, Slots
 from atlasdb_contract.types import Ids, Vectors
 
@@ -28,17 +29,17 @@ I32s = npt.NDArray[np.int32]
 class TreePlan:
     """What a build found, before anything is written: C ROOTs, B INTER nodes and K slots of D dimensions.
 
-    ROOTs and INTER nodes are numbered so that near ones are near; -1 pads `gates` and `links`, at the end of a row.
+    ROOTs and INTER nodes are numbered so that near ones are near; -1 pads `links`, at the end of a row.
     """
 
     roots: Vectors
     """int8 (C, D), as a row is compared with them."""
-    gates: I32s
-    """(C, E): the INTER nodes where a walk enters under each ROOT, nearest first."""
+    root_starts: Positions
+    """int64 (C + 1,): ROOT c has the INTER nodes root_starts[c] .. root_starts[c + 1]."""
     nodes: Vectors
     """int8 (B, D), as a row is compared with them."""
     links: I32s
-    """(B, L): the graph. From the gates every node is reached."""
+    """(B, L): the graph. A node has a link from another, or is alone."""
     starts: Positions
     """int64 (B + 1,): node b has the slots starts[b] .. starts[b + 1]."""
     order: Positions
@@ -48,6 +49,10 @@ class TreePlan:
     ids: Ids
     value_ids: Ids
     """u64 (M,), of the entries."""
+    residuals: Vectors
+    """int8 (R, D): how keys differ from their node's mean, typically; R at most 256."""
+    codes: npt.NDArray[np.uint8]
+    """(K,), of each slot: which of them is nearest."""
 
     def slots(self, given: Slots, first: int, stop: int) -> Slots:
         """The slots from `first` to `stop`, copied; `given` is what the plan was made of."""
@@ -89,16 +94,55 @@ class Columns:
 
 SLOT_COLUMNS = 8
 """starts, subjects, scales, checks, ids, value ids, seals, keys."""
-NODE_COLUMNS = 6
-"""starts, scales, code scales, links, codes, vectors."""
+NODE_COLUMNS = 2
+"""rows, vectors."""
+
+
+def node_rows(code_words: int, links: int) -> np.dtype[np.void]:
+    """What a walk reads of an INTER node with a code of so many words, in one row of whole cache lines: its slots are
+    `count` from `first` on, and `residuals` are the codes of the first of them. See `atlasdb.tree.kernels`."""
+    fields: list[tuple[Any, ...]] = [
+        ("code", "<u8", (code_words,)),
+        ("first", "<u8"),
+        ("scale", "<f4"),
+        ("code_scale", "<f4"),
+        ("count", "<u2"),
+        ("zero", "<u2"),
+        ("residuals", "u1", (RESIDUALS,)),
+        ("links", "<i4", (links,)),
+    ]
+    packed = np.dtype(fields)
+    offsets = [packed.fields[name][1] for name in packed.names or ()]  # type: ignore[index]
+    formats = [field[1:] if len(field) > 2 else field[1] for field in fields]
+    names = [field[0] for field in fields]
+    return np.dtype(
+        {"names": names, "formats": formats, "offsets": offsets, "itemsize": int(row_bytes(code_words, links))}
+    )
+
+
+def rows_of(planned: TreePlan, first: int, stop: int) -> npt.NDArray[np.void]:
+    """The rows of a plan's INTER nodes from `first` to `stop`."""
+    vectors, starts = planned.nodes.take(slice(first, stop)), planned.starts[first : stop + 1]
+    bits, code_scales = encoded(vectors)
+    counts = np.diff(starts)
+    rows = np.zeros(len(vectors), node_rows(bits.shape[1], planned.links.shape[1]))
+    rows["code"], rows["code_scale"], rows["scale"] = bits, code_scales, vectors.scales
+    rows["first"], rows["count"], rows["links"] = starts[:-1], counts, planned.links[first:stop]
+    node = np.repeat(np.arange(len(rows)), counts)
+    place = np.arange(len(node)) - np.repeat(starts[:-1] - starts[0], counts)
+    told = place < RESIDUALS
+    rows["residuals"][node[told], place[told]] = planned.codes[starts[0] : starts[-1]][told]
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One tree: `roots` (C, D) and `gates` (C, E) copied, its nodes and slots where they lie."""
+    """One tree: `roots` (C, D), `root_starts` (C + 1,) and `residuals` (R, D) copied, its nodes and slots where they
+    lie."""
 
     roots: Vectors
-    gates: I32s
+    root_starts: Positions
+    residuals: Vectors
     nodes: Columns
     links: int
     """L, of each node."""
@@ -116,19 +160,12 @@ class Tree:
     @staticmethod
     def of(planned: TreePlan, given: Slots) -> "Tree":
         """A plan's tree in plain memory, for measurements."""
-        bits, code_scales = encoded(planned.nodes)
-        nodes: list[npt.NDArray[Any]] = [
-            planned.starts.astype(np.uint64),
-            planned.nodes.scales,
-            code_scales,
-            planned.links,
-            bits,
-            planned.nodes.data,
-        ]
+        nodes: list[npt.NDArray[Any]] = [rows_of(planned, 0, len(planned.nodes)), planned.nodes.data]
         leaf, slots = slots_in_memory(planned.slots(given, 0, len(planned.order)))
         return Tree(
             planned.roots,
-            planned.gates,
+            planned.root_starts,
+            planned.residuals,
             in_memory(nodes, len(planned.nodes)),
             planned.links.shape[1],
             slots,
@@ -143,6 +180,12 @@ def lent(address: int, shape: tuple[int, ...], kind: Any) -> npt.NDArray[Any]:
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     memory = (ctypes.c_uint8 * size).from_address(int(address))
     return np.frombuffer(memory, kind).reshape(shape)
+
+
+def rows_in(tree: Tree, record: int) -> npt.NDArray[np.void]:
+    """The rows of the INTER nodes of one record of a tree, where they lie."""
+    kind = node_rows(words(tree.roots.dimension), tree.links)
+    return lent(tree.nodes.at[record, ROWS], (int(tree.nodes.counts[record]),), kind)
 
 
 WHOLE = 62

@@ -11,9 +11,14 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-STARTS, NODE_SCALES, CODE_SCALES, LINKS, CODES, VECTORS = range(6)
+from atlasdb.tree.simd import dot, weigh
+
+ROWS, VECTORS = range(2)
+"""The columns of INTER nodes."""
 _EMPTY = -1
 _LINE = 64
+_ROWS_AHEAD = 12
+"""A node's row is asked for so many rows before it is read, where rows are read in order."""
 
 
 def _pointer_of(_: Any, __: Any) -> Any:
@@ -41,27 +46,8 @@ def _prefetch_of(_: Any, __: Any) -> Any:
     return types.void(types.int64), generate
 
 
-def _popcount_of(_: Any, __: Any) -> Any:
-    """How many bits of a word are set."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
 pointer: Any = intrinsic(_pointer_of)
-popcount: Any = intrinsic(_popcount_of)
 prefetch: Any = intrinsic(_prefetch_of)
-
-
-@njit(inline="always")
-def dot(vector: Any, row: Any) -> Any:
-    """The exact product of two int8 vectors: int32."""
-    total = np.int32(0)
-    for i in range(len(row)):
-        total = np.int32(total + np.int32(np.int32(vector[i]) * np.int32(row[i])))
-    return total
 
 
 @njit(inline="always")
@@ -80,6 +66,12 @@ def f32(address: Any, position: Any) -> Any:
 def u64(address: Any, position: Any) -> Any:
     """One number of a uint64 column."""
     return carray(pointer(address + 8 * position), (1,), np.uint64)[0]
+
+
+@njit(inline="always")
+def u16(address: Any) -> Any:
+    """The uint16 at an address."""
+    return np.int64(carray(pointer(address), (1,), np.uint16)[0])
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------
@@ -143,22 +135,87 @@ def representatives(data: Any, scales: Any, least: Any) -> Any:
     return means[:groups], mean_scales[:groups]
 
 
-# ---- the walk -----------------------------------------------------------------------------------------------------
-# The best nodes so far are int64 numbers, best first: the score as an ordered int, the node, and whether it was opened.
+# ---- nodes --------------------------------------------------------------------------------------------------------
+# What a walk reads of an INTER node stands in one row (`atlasdb.tree.image.node_rows`): its code, 64 bytes more for its
+# slots, scales and residual codes, and its links. `words` are a code's.
+
+RESIDUALS = 44
+"""Most slots of a node whose residual codes are kept: what is left of their 64 bytes."""
 
 
 @njit(inline="always")
-def packed(score: Any, node: Any) -> Any:
-    """An item of the list: it sorts as its score does."""
+def row_bytes(words: Any, width: Any) -> Any:
+    """Of a node's row, with `width` links: lines of 64 bytes."""
+    return (8 * words + _LINE + 4 * width + _LINE - 1) // _LINE * _LINE
+
+
+@njit(inline="always")
+def _row(at: Any, shift: Any, node: Any, words: Any, width: Any) -> Any:
+    """The address of a node's row."""
+    return at[node >> shift, ROWS] + (node & ((np.int64(1) << shift) - 1)) * row_bytes(words, width)
+
+
+@njit(inline="always")
+def slots_of(row: Any, words: Any, total: Any) -> Any:
+    """The slots of the node whose row is at `row`: the first, and how many; none where the tree's `total` slots can't
+    have them."""
+    first = np.int64(u64(row + 8 * words, 0))
+    count = u16(row + 8 * words + 16)
+    return (first, count) if 0 <= first <= total - count else (np.int64(0), np.int64(0))
+
+
+@njit(inline="always")
+def _vector_at(at: Any, shift: Any, node: Any, size: Any) -> Any:
+    return at[node >> shift, VECTORS] + (node & ((np.int64(1) << shift) - 1)) * size
+
+
+@njit(inline="always")
+def compared(at: Any, shift: Any, node: Any, words: Any, width: Any, row: Any, scale: Any) -> Any:
+    """A node's logit."""
+    product = dot(i8(_vector_at(at, shift, node, len(row)), len(row)), row)
+    return np.float32(product) * f32(_row(at, shift, node, words, width) + 8 * words + 8, 0) * scale
+
+
+@njit(inline="always")
+def estimated(here: Any, planes: Any, low: Any, step: Any, total: Any) -> Any:
+    """The logit of the node whose row is at `here`, as its code tells it."""
+    words = planes.shape[1]
+    ones, weighted = weigh(carray(pointer(here), (words,), np.uint64), planes)
+    product = np.float32(2) * (step * np.float32(weighted) + low * np.float32(ones)) - total
+    return product * f32(here + 8 * words + 12, 0)
+
+
+# ---- the walk -----------------------------------------------------------------------------------------------------
+# Items of lists and heaps are int64: a score as an ordered int, a number, and one bit more.
+
+
+@njit(inline="always")
+def packed(score: Any, number: Any) -> Any:
+    """An item: it sorts as its score does."""
     bits = np.int64(np.float32(score).view(np.int32))
     if bits < 0:
         bits ^= np.int64(0x7FFFFFFF)
-    return (bits << np.int64(32)) | (np.int64(node) << np.int64(1))
+    return (bits << np.int64(32)) | (np.int64(number) << np.int64(1))
+
+
+@njit(inline="always")
+def score_of(item: Any) -> Any:
+    """An item's score."""
+    bits = item >> np.int64(32)
+    if bits < 0:
+        bits ^= np.int64(0x7FFFFFFF)
+    return np.int32(bits).view(np.float32)
+
+
+@njit(inline="always")
+def number_of(item: Any) -> Any:
+    """An item's number."""
+    return (item & np.int64(0xFFFFFFFF)) >> np.int64(1)
 
 
 @njit(inline="always")
 def keep(best: Any, count: Any, item: Any) -> Any:
-    """Insert into the sorted list; the new count, and where the item stands (the list's length: not taken)."""
+    """Insert into the list, best first; the new count, and where the item stands (the list's length: not taken)."""
     room = len(best)
     if count == room:
         if item <= best[count - 1]:
@@ -181,6 +238,40 @@ def keep(best: Any, count: Any, item: Any) -> Any:
 
 
 @njit(inline="always")
+def push(heap: Any, size: Any, item: Any) -> Any:
+    """Put an item on a heap, best on top; the new size."""
+    here = size
+    while here > 0:
+        above = (here - 1) >> 1
+        if heap[above] >= item:
+            break
+        heap[here] = heap[above]
+        here = above
+    heap[here] = item
+    return size + 1
+
+
+@njit(inline="always")
+def pop(heap: Any, size: Any) -> Any:
+    """Take the top from a heap that holds something; the new size."""
+    size -= 1
+    item = heap[size]
+    here = 0
+    while True:
+        below = 2 * here + 1
+        if below >= size:
+            break
+        if below + 1 < size and heap[below + 1] > heap[below]:
+            below += 1
+        if heap[below] <= item:
+            break
+        heap[here] = heap[below]
+        here = below
+    heap[here] = item
+    return size
+
+
+@njit(inline="always")
 def first_time(seen: Any, node: Any) -> Any:
     """Whether a node was not seen before; it is now. `seen`: int32, a power of two long, open addressing."""
     mask = np.uint32(len(seen) - 1)
@@ -193,141 +284,6 @@ def first_time(seen: Any, node: Any) -> Any:
     return True
 
 
-@njit(inline="always")
-def _score(at: Any, shift: Any, node: Any, row: Any, scale: Any) -> Any:
-    record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
-    size = len(row)
-    product = dot(i8(at[record, VECTORS] + position * size, size), row)
-    return np.float32(product) * f32(at[record, NODE_SCALES], position) * scale
-
-
-@njit(nogil=True, cache=True, inline="always")
-def at_most(at: Any, shift: Any, node: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any) -> Any:
-    """A node's logit as its code tells it, and `margin` more in parts of its code's scale."""
-    record, position = node >> shift, node & ((np.int64(1) << shift) - 1)
-    words = planes.shape[1]
-    code = carray(pointer(at[record, CODES] + 8 * words * position), (words,), np.uint64)
-    ones = weighted = np.uint64(0)
-    for i in range(words):
-        word = code[i]
-        ones += popcount(word)
-        weighted += (
-            popcount(word & planes[0, i])
-            + (popcount(word & planes[1, i]) << np.uint64(1))
-            + (popcount(word & planes[2, i]) << np.uint64(2))
-            + (popcount(word & planes[3, i]) << np.uint64(3))
-        )
-    product = np.float32(2) * (step * np.float32(weighted) + low * np.float32(ones)) - total
-    return (product + margin) * f32(at[record, CODE_SCALES], position)
-
-
-@njit(nogil=True, cache=True)
-def walk(
-    nodes: Any, shift: Any, at: Any, width: Any, gates: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any,
-    total: Any, margin: Any, depth: Any, least: Any, seen: Any, best: Any,
-) -> Any:  # fmt: skip
-    """Best-first over the graph of `nodes` nodes with `width` links each, from `gates` int64 on, for one row int8 (D,).
-
-    Nodes are opened from the best on, until none is left within `depth` logits of the best of all (but `least` are
-    opened in any case) or among the len(best) best ones. A node whose code says that it will not be opened (`planes`,
-    `low`, `step`, `total` are the row's as in `codes.Asked`; `margin` is added to s . q) is not compared.
-    `best` gets the nodes; `seen` is scratch, of which no more than half is filled. Returns how many nodes `best` holds,
-    and how many were looked at, by their code or their vector.
-    """
-    seen[:] = _EMPTY
-    size = len(row)
-    mask = (np.int64(1) << shift) - 1
-    fresh = np.empty(width, np.int64)
-    count = met = place = 0
-    full = len(seen) // 2
-    for node in gates:
-        if met < full and 0 <= node < nodes and first_time(seen, node):
-            met += 1
-            count, _ = keep(best, count, packed(_score(at, shift, node, row, scale), node))
-    while place < count:
-        if best[place] & 1:
-            place += 1
-            continue
-        bar = np.float32(-np.inf)
-        if count > least:
-            bar = _logit(best[0]) - depth
-            if place >= least and _logit(best[place]) < bar:
-                break
-            bar = min(bar, _logit(best[least]))
-        if count == len(best):
-            bar = max(bar, _logit(best[count - 1]))
-        node = (best[place] & np.int64(0xFFFFFFFF)) >> 1
-        best[place] |= 1
-        links = carray(pointer(at[node >> shift, LINKS] + 4 * width * (node & mask)), (width,), np.int32)
-        found = 0
-        for link in links:
-            if link < 0 or link >= nodes:
-                break
-            if met + found < full and first_time(seen, link):
-                fresh[found] = link
-                found += 1
-                prefetch(at[link >> shift, CODES] + (link & mask) * 8 * planes.shape[1])
-                prefetch(at[link >> shift, CODE_SCALES] + (link & mask) * 4)
-        met += found
-        passed = 0
-        for i in range(found):
-            link = fresh[i]
-            if at_most(at, shift, link, planes, low, step, total, margin) >= bar:
-                fresh[passed] = link
-                passed += 1
-                start = at[link >> shift, VECTORS] + (link & mask) * size
-                for line in range(0, size, _LINE):
-                    prefetch(start + line)
-        lowest = count
-        for i in range(passed):
-            score = _score(at, shift, fresh[i], row, scale)
-            if score >= bar:
-                count, here = keep(best, count, packed(score, fresh[i]))
-                lowest = min(lowest, here)
-        place = min(place, lowest)
-    return count, met
-
-
-@njit(inline="always")
-def _logit(item: Any) -> Any:
-    bits = item >> np.int64(32)
-    if bits < 0:
-        bits ^= np.int64(0x7FFFFFFF)
-    return np.int32(bits).view(np.float32)
-
-
-@njit(nogil=True, cache=True)
-def opened(
-    roots: Any, root_scales: Any, tree_gates: Any, beam: Any, nodes: Any, shift: Any, at: Any, width: Any, row: Any,
-    scale: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any, depth: Any, least: Any, seen: Any, room: Any,
-) -> Any:  # fmt: skip
-    """The nodes that a walk for one row opens, int64, at most `room`, and how many it looked at. It enters by the gates
-    of the `beam` ROOTs that are best of `roots` int8 (C, D), whose gates are `tree_gates` int32 (C, E)."""
-    nearest = np.empty(min(beam, len(roots)), np.int64)
-    count = nearest_roots(roots, root_scales, row, scale, nearest)
-    entered = np.empty(count * tree_gates.shape[1], np.int64)
-    for i in range(count):
-        root = (nearest[i] & np.int64(0xFFFFFFFF)) >> 1
-        for j in range(tree_gates.shape[1]):
-            entered[i * tree_gates.shape[1] + j] = tree_gates[root, j]
-    best = np.empty(room, np.int64)
-    kept, met = walk(
-        nodes, shift, at, width, entered, row, scale, planes, low, step, total, margin, depth, least, seen, best
-    )
-    found, through = unpack(best[:kept])
-    return found[through], met
-
-
-@njit(nogil=True, cache=True)
-def unpack(best: Any) -> Any:
-    """Nodes int64, and whether they were opened, of the items of a walk."""
-    nodes, opened = np.empty(len(best), np.int64), np.empty(len(best), np.bool_)
-    for i in range(len(best)):
-        nodes[i] = (best[i] & np.int64(0xFFFFFFFF)) >> 1
-        opened[i] = (best[i] & 1) != 0
-    return nodes, opened
-
-
 @njit(nogil=True, cache=True)
 def nearest_roots(roots: Any, scales: Any, row: Any, scale: Any, best: Any) -> Any:
     """The len(best) best ROOTs of (C, D) into `best`; how many."""
@@ -338,17 +294,264 @@ def nearest_roots(roots: Any, scales: Any, row: Any, scale: Any, best: Any) -> A
     return count
 
 
+@njit(inline="always")
+def _ask_for_row(here: Any, words: Any) -> None:
+    """What a walk reads of a node that it meets."""
+    for line in range(0, 8 * words + _LINE, _LINE):
+        prefetch(here + line)
+
+
+@njit(nogil=True, cache=True)
+def enter(
+    nearest: Any, root_starts: Any, nodes: Any, shift: Any, at: Any, width: Any, planes: Any, low: Any, step: Any,
+    total: Any, most: Any, gates: Any,
+) -> Any:  # fmt: skip
+    """The len(gates) best nodes by their codes of those of the ROOTs `nearest`, of which at most `most` are looked at,
+    into `gates`; how many, and how many were looked at."""
+    words = planes.shape[1]
+    count = looked = 0
+    for root in nearest:
+        first = max(root_starts[root], 0)
+        stop = min(root_starts[root + 1], nodes, first + most - looked)
+        for node in range(first, stop):
+            if node + _ROWS_AHEAD < stop:
+                _ask_for_row(_row(at, shift, node + _ROWS_AHEAD, words, width), words)
+            worst = -packed(estimated(_row(at, shift, node, words, width), planes, low, step, total), node)
+            if count < len(gates):
+                count = push(gates, count, worst)
+            elif worst < gates[0]:
+                push(gates, pop(gates, count), worst)
+        looked += max(0, stop - first)
+    for i in range(count):
+        gates[i] = -gates[i]
+    return count, looked
+
+
+WIDER = np.float32(3)
+"""So many logits below the cut a slot is still offered, as what codes say of its node may be wrong by that."""
+NEXT = 3
+"""So many of the nodes on top of the heap are asked for ahead."""
+MET, COMPARED, OPENED = range(3)
+"""What became of a node that a walk met: its code told enough, it was compared, its links were followed."""
+
+
+@njit(nogil=True, cache=True)
+def walk(
+    gates: Any, nodes: Any, shift: Any, at: Any, width: Any, slots: Any, row: Any, scale: Any, planes: Any, low: Any,
+    step: Any, total: Any, shares: Any, depth: Any, least: Any, most: Any, wide: Any, enough: Any, seen: Any, met: Any,
+    scores: Any, fates: Any, heap: Any, offered: Any,
+) -> Any:  # fmt: skip
+    """Best-first over the graph of `nodes` nodes with `width` links each, from `gates` (items) on, for one row int8
+    (D,).
+
+    A node that is met gets the score that its code tells; when it comes to be the best of those not opened, it is
+    compared, and opened if it still is. The walk ends where the best one left is `depth` logits below the best compared
+    one (but `least` nodes are opened in any case), or when `most` are open. `planes`, `low`, `step`, `total` are the
+    row's as in `codes.Asked`, `shares` float32 (R,) what each residual adds to a node's logit.
+
+    `met` int64, `scores` float32 and `fates` uint8 get the nodes, no more than they hold; `seen` and `heap` int64 are
+    scratch, at least twice and as long. `offered` int64 (n, 3) gets slots of the tree's `slots`, the places of their
+    nodes in `met`, and their residuals: all up to `enough`, beyond that those that are expected at most `wide` below
+    the best. Returns how many nodes were met, compared, opened, how many slots are offered, and the best score.
+    """
+    seen[:] = _EMPTY
+    words, size = planes.shape[1], len(row)
+    count = waiting = opened = looked = first = offers = 0
+    room = len(met)
+    top = bar = peak = np.float32(-np.inf)
+    for gate in gates:
+        node = number_of(gate)
+        if count < room and first_time(seen, node):
+            met[count], scores[count], fates[count] = node, score_of(gate), MET
+            count += 1
+    while True:
+        for place in range(first, count):
+            here = _row(at, shift, met[place], words, width)
+            if opened:
+                scores[place] = estimated(here, planes, low, step, total)
+            if opened < least or scores[place] >= top - depth:
+                waiting = push(heap, waiting, packed(scores[place], place))
+            start, stop = slots_of(here, words, slots)
+            if offers >= enough:
+                bar = max(bar, peak - wide)
+            for i in range(stop):
+                residual = _residual(here, words, i, len(shares))
+                value = scores[place] + shares[residual]
+                if value >= bar:
+                    if offers == len(offered):
+                        offers, bar = _cleared(offered, scores, shares)
+                    offered[offers, 0], offered[offers, 1], offered[offers, 2] = start + i, place, residual
+                    offers += 1
+                    peak = max(peak, value)
+        first = count
+        place = -1
+        while waiting and opened < most and (opened < least or score_of(heap[0]) >= top - depth):
+            place = number_of(heap[0])
+            waiting = pop(heap, waiting)
+            if fates[place] == MET:
+                scores[place] = compared(at, shift, met[place], words, width, row, scale)
+                fates[place] = COMPARED
+                looked += 1
+                top = max(top, scores[place])
+                if waiting and packed(scores[place], place) < heap[0]:
+                    waiting = push(heap, waiting, packed(scores[place], place))
+                    place = -1
+                    continue
+            if opened >= least and scores[place] < top - depth:
+                place = -1
+                continue
+            break
+        if place < 0:
+            return count, looked, opened, offers, top
+        fates[place] = OPENED
+        opened += 1
+        links = carray(pointer(_row(at, shift, met[place], words, width) + 8 * words + _LINE), (width,), np.int32)
+        for link in links:
+            if link < 0 or link >= nodes or count == room:
+                break
+            if first_time(seen, link):
+                _ask_for_row(_row(at, shift, np.int64(link), words, width), words)
+                met[count], fates[count] = link, MET
+                count += 1
+        for i in range(min(waiting, NEXT)):
+            _ask_for(at, shift, met[number_of(heap[i])], size)
+
+
+@njit(inline="always")
+def _residual(here: Any, words: Any, place: Any, count: Any) -> Any:
+    """The residual of a node's slot; of those that have none, the last of `count`, which is the best of all."""
+    if place >= RESIDUALS:
+        return count - 1
+    return min(np.int64(carray(pointer(here + 8 * words + 20), (RESIDUALS,), np.uint8)[place]), count - 1)
+
+
+BINS = 256
+"""Of the histogram of expected logits, PER_LOGIT of them to a logit; the last one is for all below."""
+PER_LOGIT = 8
+
+
+@njit(inline="always")
+def _histogram(offered: Any, scores: Any, shares: Any, bins: Any) -> Any:
+    """How many of the slots `offered` (n, 3) are expected how far below the best; the best expected logit."""
+    best = np.float32(-np.inf)
+    for i in range(len(offered)):
+        best = max(best, scores[offered[i, 1]] + shares[offered[i, 2]])
+    bins[:] = 0
+    for i in range(len(offered)):
+        below = (best - scores[offered[i, 1]] - shares[offered[i, 2]]) * np.float32(PER_LOGIT)
+        bins[min(np.int64(below), BINS - 1)] += 1
+    return best
+
+
+@njit(nogil=True, cache=True)
+def _cleared(offered: Any, scores: Any, shares: Any) -> Any:
+    """Keep the better half of the slots offered, or the first half where they are equal: how many are left, and the
+    expected logit below which others need not be offered."""
+    bins = np.empty(BINS, np.int64)
+    best = _histogram(offered, scores, shares, bins)
+    last = taken = 0
+    while taken + bins[last] <= len(offered) // 2:
+        taken += bins[last]
+        last += 1
+    bar = best - np.float32(last) / np.float32(PER_LOGIT)
+    kept = 0
+    for i in range(len(offered)):
+        if kept < len(offered) // 2 and (taken == 0 or scores[offered[i, 1]] + shares[offered[i, 2]] >= bar):
+            offered[kept] = offered[i]
+            kept += 1
+    return kept, bar
+
+
+@njit(nogil=True, cache=True)
+def promising(offered: Any, scores: Any, shares: Any, cut: Any, fewest: Any, many: Any) -> Any:
+    """Which of the slots `offered` (n, 3) by a walk are to be compared, bool (n,): those expected at most `cut` below
+    the best, but `fewest` at least and `many` at most, about. Also how many, of how many nodes, and the expected logit
+    that they are above."""
+    bins = np.empty(BINS, np.int64)
+    best = _histogram(offered, scores, shares, bins)
+    last = taken = 0
+    while last < BINS and taken < many and (last < cut * PER_LOGIT or taken < fewest):
+        taken += bins[last]
+        last += 1
+    bar = best - np.float32(last) / np.float32(PER_LOGIT) if last < BINS else np.float32(-np.inf)
+    chosen = np.zeros(len(offered), np.bool_)
+    count = nodes = 0
+    before = np.int64(-1)
+    for i in range(len(offered)):
+        if scores[offered[i, 1]] + shares[offered[i, 2]] > bar:
+            chosen[i] = True
+            count += 1
+            nodes += offered[i, 1] != before
+            before = offered[i, 1]
+    return chosen, count, nodes, bar
+
+
+@njit(inline="always")
+def _ask_for(at: Any, shift: Any, node: Any, size: Any) -> None:
+    """A node's vector, which is compared next."""
+    start = _vector_at(at, shift, node, size)
+    for line in range(0, size, _LINE):
+        prefetch(start + line)
+
+
+@njit(nogil=True, cache=True)
+def shares_of(residuals: Any, scales: Any, row: Any, scale: Any) -> Any:
+    """What each residual int8 (R, D) adds to a node's logit, and last the most of all: float32 (R + 1,)."""
+    shares = np.empty(len(residuals) + 1, np.float32)
+    shares[-1] = -np.inf
+    for i in range(len(residuals)):
+        shares[i] = np.float32(dot(residuals[i], row)) * scales[i] * scale
+        shares[-1] = max(shares[-1], shares[i])
+    return shares
+
+
+@njit(nogil=True, cache=True)
+def sought(
+    roots: Any, root_scales: Any, root_starts: Any, residuals: Any, residual_scales: Any, nodes: Any, shift: Any,
+    at: Any, width: Any, slots: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any, total: Any, beam: Any,
+    scanned: Any, entered: Any, depth: Any, least: Any, most: Any, cut: Any, fewest: Any, many: Any, seen: Any,
+    met: Any, scores: Any, fates: Any, heap: Any, offered: Any,
+) -> Any:  # fmt: skip
+    """All of one row's way through one tree: the slots to be compared, int64, and int64 (4,): nodes looked at by their
+    codes, nodes compared, nodes opened, and nodes whose slots those are."""
+    nearest = np.empty(min(beam, len(roots)), np.int64)
+    count = nearest_roots(roots, root_scales, row, scale, nearest)
+    gates = np.empty(entered, np.int64)
+    count, looked = enter(
+        numbers(nearest[:count]), root_starts, nodes, shift, at, width, planes, low, step, total, scanned, gates
+    )
+    shares = shares_of(residuals, residual_scales, row, scale)
+    count, products, opened, offers, _ = walk(
+        gates[:count], nodes, shift, at, width, slots, row, scale, planes, low, step, total, shares, depth, least,
+        most, cut + WIDER, 4 * fewest, seen, met, scores, fates, heap, offered,
+    )  # fmt: skip
+    chosen, taken, parents, _ = promising(offered[:offers], scores, shares, cut, fewest, many)
+    found = np.empty(taken, np.int64)
+    size = 0
+    for i in range(offers):
+        if chosen[i]:
+            found[size] = offered[i, 0]
+            size += 1
+    return found, np.array([looked + count, products, opened, parents])
+
+
+@njit(nogil=True, cache=True)
+def numbers(items: Any) -> Any:
+    """The numbers of items: int64 (n,)."""
+    found = np.empty(len(items), np.int64)
+    for i in range(len(items)):
+        found[i] = number_of(items[i])
+    return found
+
+
 @njit(nogil=True, cache=True)
 def judged(
-    nodes: Any, shift: Any, at: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any, total: Any, margin: Any
+    nodes: Any, shift: Any, at: Any, width: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any, total: Any
 ) -> Any:
-    """What a walk can know of nodes int64 (n,): their logits, what their codes say, and that with the margin, all
-    float32 (n,)."""
-    logits, estimates, most = (
-        np.empty(len(nodes), np.float32), np.empty(len(nodes), np.float32), np.empty(len(nodes), np.float32)
-    )  # fmt: skip
+    """What a walk can know of nodes int64 (n,): their logits, and what their codes say, float32 (n,)."""
+    logits, estimates = np.empty(len(nodes), np.float32), np.empty(len(nodes), np.float32)
+    words = planes.shape[1]
     for i in range(len(nodes)):
-        logits[i] = _score(at, shift, nodes[i], row, scale)
-        estimates[i] = at_most(at, shift, nodes[i], planes, low, step, total, np.float32(0))
-        most[i] = at_most(at, shift, nodes[i], planes, low, step, total, margin)
-    return logits, estimates, most
+        logits[i] = compared(at, shift, nodes[i], words, width, row, scale)
+        estimates[i] = estimated(_row(at, shift, nodes[i], words, width), planes, low, step, total)
+    return logits, estimates

@@ -102,9 +102,12 @@ class Softmax:
         self._peak = peak
 
     def mass(self, logits: Floats) -> Floats:
-        """Probability of an entry among all that was added, summed over rows: (R, n) -> float32 (n,)."""
-        shares: Floats = (1 / self._total[:, 0]).astype(np.float32) @ np.exp(logits - self._peak)
-        return shares
+        """Probability of an entry among all that was added, summed over rows: (R, n) -> float32 (n,). Row after row:
+        a matrix product rounds equal columns differently by where they stand."""
+        found = np.zeros(logits.shape[1], np.float32)
+        for row, peak, total in zip(logits, self._peak, self._total, strict=True):
+            found += np.exp(row - peak) * (1 / total).astype(np.float32)
+        return found
 
 
 def best(scores: Floats, wanted: int) -> npt.NDArray[np.int64]:

@@ -6,8 +6,8 @@ import numpy as np
 from numba import carray, njit
 
 from atlasdb import crc
-from atlasdb.tree.kernels import STARTS as NODE_STARTS
-from atlasdb.tree.kernels import dot, f32, i8, pointer, prefetch, u64
+from atlasdb.tree.kernels import f32, i8, pointer, prefetch, u64
+from atlasdb.tree.simd import dot
 
 STARTS, SUBJECTS, SCALES, CHECKS, IDS, VALUE_IDS, SEALS, KEYS = range(8)
 POSITION_BITS = 40
@@ -15,8 +15,8 @@ POSITION_BITS = 40
 SLOT_BYTES = 8
 """Bytes that are read of a slot beside its key."""
 _LINE = 64
-_AHEAD = 8
-"""Cache lines of a node's first keys that are asked for while the node before it is compared."""
+_AHEAD = 6
+"""A slot is asked for so many slots before it is compared."""
 
 
 @njit(inline="always")
@@ -54,19 +54,6 @@ def _alive(at: Any, record: Any, position: Any, dead: Any) -> Any:
     return count
 
 
-@njit(nogil=True, cache=True)
-def ranges(nodes: Any, shift: Any, at: Any, total: Any) -> Any:
-    """The slots of nodes, int64 (n, 2): from, to. A range that the tree's `total` slots can't have is empty."""
-    found = np.zeros((len(nodes), 2), np.int64)
-    for i in range(len(nodes)):
-        record, position = nodes[i] >> shift, nodes[i] & ((np.int64(1) << shift) - 1)
-        start = np.int64(u64(at[record, NODE_STARTS], position))
-        stop = np.int64(u64(at[record, NODE_STARTS], position + 1))
-        if 0 <= start <= stop <= total:
-            found[i, 0], found[i, 1] = start, stop
-    return found
-
-
 @njit(inline="always")
 def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: Any) -> None:
     """The logits of one slot with each row, into `out` (R,)."""
@@ -80,34 +67,34 @@ def _logits(at: Any, record: Any, position: Any, rows: Any, scales: Any, out: An
 @njit(inline="always")
 def _ask_for(at: Any, record: Any, position: Any, size: Any) -> None:
     start = at[record, KEYS] + position * size
-    for line in range(_AHEAD):
-        prefetch(start + line * _LINE)
+    for line in range(0, size, _LINE):
+        prefetch(start + line)
     prefetch(at[record, SCALES] + 4 * position)
     prefetch(at[record, STARTS] + 4 * position)
 
 
 @njit(nogil=True, cache=True)
-def score_ranges(
+def score_slots(
     wanted: Any, base: Any, shift: Any, at: Any, rows: Any, scales: Any, dead: Any, slots: Any, weights: Any,
     logits: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """Compare the slots of `wanted` (n, 2) of the tree whose records begin at `base` with rows int8 (R, D).
+    """Compare the slots `wanted` (n,) of the tree whose records begin at `base` with rows int8 (R, D).
 
     Appends to `slots` int64 (cap,), `weights` float32 (cap,), how many entries the slot has, and `logits` float32
     (cap, R) from `count` on, slots without entries left out; the new count.
     """
     mask = (np.int64(1) << shift) - 1
     for i in range(len(wanted)):
-        if i + 1 < len(wanted):
-            _ask_for(at, base + (wanted[i + 1, 0] >> shift), wanted[i + 1, 0] & mask, rows.shape[1])
-        for slot in range(wanted[i, 0], wanted[i, 1]):
-            record, position = base + (slot >> shift), slot & mask
-            alive = _alive(at, record, position, dead)
-            if alive:
-                _logits(at, record, position, rows, scales, logits[count])
-                slots[count] = (record << POSITION_BITS) | position
-                weights[count] = alive
-                count += 1
+        if i + _AHEAD < len(wanted):
+            later = wanted[i + _AHEAD]
+            _ask_for(at, base + (later >> shift), later & mask, rows.shape[1])
+        record, position = base + (wanted[i] >> shift), wanted[i] & mask
+        alive = _alive(at, record, position, dead)
+        if alive:
+            _logits(at, record, position, rows, scales, logits[count])
+            slots[count] = (record << POSITION_BITS) | position
+            weights[count] = alive
+            count += 1
     return count
 
 
@@ -282,12 +269,26 @@ def gather(slots: Any, positions: Any, at: Any, keys: Any, tables: Any) -> Any:
     return ids, value_ids, scales, wrong
 
 
+@njit(inline="always")
+def _ask_for_rest(at: Any, slot: Any) -> None:
+    """What a block needs of a slot beside its key."""
+    record, position = _place(slot)
+    entry = np.int64(u32(at[record, STARTS], position))
+    prefetch(at[record, SUBJECTS] + 8 * position)
+    prefetch(at[record, CHECKS] + 4 * position)
+    prefetch(at[record, IDS] + 8 * entry)
+    prefetch(at[record, VALUE_IDS] + 8 * entry)
+    prefetch(at[record, SEALS] + 4 * entry)
+
+
 @njit(nogil=True, cache=True)
 def best_entries(slots: Any, scores: Any, at: Any, dead: Any, k: Any, size: Any, tables: Any) -> Any:
     """The best k entries of slots, best first, equals in the order of their ids, copied: ids,
     value ids u64 (n,), keys int8 (n, size), scales, scores float32 (n,), and what `gather` says is wrong."""
     chosen = choose(scores, slots, at, k)
     slots, scores = slots[chosen], scores[chosen]
+    for slot in slots:
+        _ask_for_rest(at, slot)
     places, positions = expand(scores, slots, at, dead, k)
     count = min(k, len(places))
     ids = ids_at(slots[places], positions, at)

@@ -7,7 +7,7 @@ import numpy as np
 
 from atlasdb.tree import kernels, scoring
 from atlasdb.tree.explain import Explained, Walked, entries_of, key_of, met_nodes, slots_of_tree
-from atlasdb.tree.image import Forest, Tree, lent
+from atlasdb.tree.image import Forest, Tree, lent, rows_in
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import EntryId, Generation
 from atlasdb_contract.types import Fate, Floats, MetNode, NodeFate, Sighting, Vectors, Verdict
@@ -38,9 +38,9 @@ def verdict(
     if place.tree is None:
         return Verdict(place.entry, fate if rank else Fate.FAINT, rank=rank, score=score, logits=told)
     node = _node_of(forest.trees[place.tree], place)
-    sightings = _sightings(forest, place.tree, explained.walked[place.tree], node)
+    sightings = _sightings(forest, place, explained.walked[place.tree], node)
     generation = generations[place.tree]
-    return Verdict(place.entry, fate if rank else Fate.UNOPENED, generation, node, rank, score, told, sightings)
+    return Verdict(place.entry, fate if rank else Fate.PASSED, generation, node, rank, score, told, sightings)
 
 
 def _slot_in_tree(forest: Forest, place: Place) -> int:
@@ -59,12 +59,11 @@ def _slot_in_delta(forest: Forest, entry: EntryId) -> int:
 
 def _node_of(tree: Tree, place: Place) -> int:
     """The INTER node whose slots hold this one."""
-    firsts = np.array([lent(at, (1,), np.uint64)[0] for at in tree.nodes.at[:, kernels.STARTS].tolist()])
+    firsts = np.array([rows_in(tree, record)["first"][0] for record in range(len(tree.nodes.counts))])
     record = int(np.searchsorted(firsts, place.slot, side="right")) - 1
-    count = int(tree.nodes.counts[record])
-    starts = lent(tree.nodes.at[record, kernels.STARTS], (count + 1,), np.uint64)
-    position = int(np.searchsorted(starts, place.slot, side="right")) - 1
-    if record < 0 or not 0 <= position < count:
+    rows = rows_in(tree, max(record, 0))
+    position = int(np.searchsorted(rows["first"], place.slot, side="right")) - 1
+    if record < 0 or place.slot >= int(rows["first"][position]) + int(rows["count"][position]):
         raise DataLoss(f"no INTER node has the slot of entry {place.entry}; `atlasdb verify` lists all damage")
     return (record << tree.nodes_shift) + position
 
@@ -100,26 +99,30 @@ def _score_beside(explained: Explained, logits: Floats) -> float:
     return float((own / (own + totals * np.exp(explained.peaks - peaks))).sum())
 
 
-def _sightings(forest: Forest, number: int, walks: Sequence[Walked], node: int) -> tuple[Sighting, ...]:
-    """A node of the tree `number` in those of its walks that opened it, or came nearest to it."""
-    seen = [(_sighting(forest.trees[number], one, node), one) for one in walks]
-    seen.sort(key=lambda pair: (pair[0].fate is NodeFate.OPENED, pair[0].logit - pair[0].bar), reverse=True)
+def _sightings(forest: Forest, place: Place, walks: Sequence[Walked], node: int) -> tuple[Sighting, ...]:
+    """The node of a place in those walks over its tree that met it, or came nearest to it."""
+    assert place.tree is not None
+    seen = [(_sighting(forest.trees[place.tree], one, node, place.slot), one) for one in walks]
+    seen.sort(key=lambda pair: (pair[0].fate is not NodeFate.UNMET, pair[0].expected - pair[0].slot_bar), reverse=True)
     return tuple(
-        replace(sighting, link=_link_to(forest, number, one, node)) if sighting.fate is NodeFate.UNMET else sighting
+        replace(sighting, link=_link_to(forest, place.tree, one, node)) if sighting.fate is NodeFate.UNMET else sighting
         for sighting, one in seen[:NEAREST]
     )
 
 
-def _sighting(tree: Tree, walked: Walked, node: int) -> Sighting:
-    logits, estimates, most = walked.asking.judge(tree, np.array([node]))
-    position = int(np.searchsorted(walked.nodes, node))
-    if position == len(walked.nodes) or walked.nodes[position] != node:
-        fate = NodeFate.UNMET
-    elif walked.opened[position]:
-        fate = NodeFate.OPENED
-    else:
-        fate = NodeFate.LEFT if walked.compared[position] else NodeFate.CUT
-    return Sighting(fate, float(logits[0]), float(estimates[0]), float(most[0] - estimates[0]), walked.bar)
+_FATES = {kernels.MET: NodeFate.MET, kernels.COMPARED: NodeFate.COMPARED, kernels.OPENED: NodeFate.OPENED}
+
+
+def _sighting(tree: Tree, walked: Walked, node: int, slot: int) -> Sighting:
+    logits, estimates = walked.judge(tree, np.array([node]))
+    position, fate, score = int(np.searchsorted(walked.nodes, node)), NodeFate.UNMET, float(logits[0])
+    if position < len(walked.nodes) and walked.nodes[position] == node:
+        fate, score = _FATES[int(walked.fates[position])], float(walked.logits[position])
+    row = rows_in(tree, node >> tree.nodes_shift)[node & ((1 << tree.nodes_shift) - 1)]
+    within = slot - int(row["first"])
+    code = int(row["residuals"][within]) if within < kernels.RESIDUALS else len(walked.shares) - 1
+    expected = score + float(walked.shares[min(code, len(walked.shares) - 1)])
+    return Sighting(fate, float(logits[0]), float(estimates[0]), walked.bar, expected, walked.slot_bar)
 
 
 def _link_to(forest: Forest, number: int, walked: Walked, node: int) -> MetNode | None:
@@ -128,8 +131,7 @@ def _link_to(forest: Forest, number: int, walked: Walked, node: int) -> MetNode 
     linking = np.zeros(len(walked.nodes), np.bool_)
     records = walked.nodes >> tree.nodes_shift
     for record in np.unique(records).tolist():
-        count = int(tree.nodes.counts[record])
-        links = lent(tree.nodes.at[record, kernels.LINKS], (count, tree.links), np.int32)
+        links = rows_in(tree, record)["links"]
         here = np.flatnonzero(records == record)
         positions = walked.nodes[here] - (record << tree.nodes_shift)
         linking[here] = (links[positions] == node).any(axis=1)

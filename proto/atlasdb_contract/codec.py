@@ -242,7 +242,7 @@ def explanation_to_proto(explanation: t.Explanation) -> rpb.Explanation:
     return rpb.Explanation(
         trees=[
             rpb.TreeExplanation(
-                **_numbers(tree, "generation", "roots", "nodes", "opened", "slots", "entries"),
+                **_numbers(tree, "generation", "roots", "nodes", "parents", "slots", "entries"),
                 walks=map(_walk_to_proto, tree.walks),
             )
             for tree in explanation.trees
@@ -261,7 +261,7 @@ def explanation_from_proto(message: rpb.Explanation) -> t.Explanation:
             tree.roots,
             tree.nodes,
             tuple(map(_walk_from_proto, tree.walks)),
-            tree.opened,
+            tree.parents,
             tree.slots,
             tree.entries,
         )
@@ -272,10 +272,11 @@ def explanation_from_proto(message: rpb.Explanation) -> t.Explanation:
     return t.Explanation(tuple(trees), message.delta_slots, message.candidates, tuple(stages), tuple(verdicts))
 
 
-_OF_WALK = ("rows", "beam", "best_root", "last_root", "gates", "met", "cut", "left", "opened", "best", "bar")
+_OF_WALK = ("rows", "beam", "best_root", "last_root", "looked", "gates", "met", "compared", "opened", "best", "bar")
+_OF_OFFER = ("offered", "slot_bar")
 _OF_NODE = ("node", "logit", "opened", "slots", "entry")
 _OF_VERDICT = ("entry", "generation", "node", "rank", "score")
-_OF_SIGHTING = ("logit", "estimate", "margin", "bar")
+_OF_SIGHTING = ("logit", "estimate", "bar", "expected", "slot_bar")
 
 
 def _numbers(noun: object, *names: str) -> dict[str, Any]:
@@ -284,12 +285,14 @@ def _numbers(noun: object, *names: str) -> dict[str, Any]:
 
 def _walk_to_proto(walk: t.Walk) -> rpb.Walk:
     nodes = [rpb.MetNode(**_numbers(node, *_OF_NODE)) for node in walk.nodes]
-    return rpb.Walk(**_numbers(walk, *_OF_WALK), end=f"WALK_END_{walk.end.name}", nodes=nodes)
+    return rpb.Walk(**_numbers(walk, *_OF_WALK, *_OF_OFFER), end=f"WALK_END_{walk.end.name}", nodes=nodes)
 
 
 def _walk_from_proto(message: rpb.Walk) -> t.Walk:
     end = t.WalkEnd[rpb.WalkEnd.Name(message.end).removeprefix("WALK_END_")]
-    return t.Walk(**_numbers(message, *_OF_WALK), end=end, nodes=tuple(map(_node_from_proto, message.nodes)))
+    return t.Walk(
+        **_numbers(message, *_OF_WALK, *_OF_OFFER), end=end, nodes=tuple(map(_node_from_proto, message.nodes))
+    )
 
 
 def _node_from_proto(message: rpb.MetNode) -> t.MetNode:

@@ -157,7 +157,8 @@ class InsertAck:
 
 @dataclass(frozen=True, slots=True)
 class Beams:
-    """Nodes kept at a level (docs/design.md (4)); 0 is the store's default."""
+    """ROOTs whose nodes are looked at, and most INTER nodes that a walk opens (docs/design.md (4)); 0 is the store's
+    default."""
 
     root: int = 0
     inter: int = 0
@@ -165,8 +166,8 @@ class Beams:
 
 @dataclass(frozen=True, slots=True)
 class FetchCost:
-    """What one descent cost: ROOTs compared, INTER nodes looked at (by their code or their vector) and opened, entries
-    compared, bytes of their postings, time in the store."""
+    """What one descent cost: ROOTs compared, INTER nodes looked at (by their code or their vector), nodes of which
+    slots were compared, these slots, bytes read for all that, time in the store."""
 
     root_scored: int = 0
     inter_scored: int = 0
@@ -233,9 +234,9 @@ class NodeFate(Enum):
     """What a walk did with an INTER node."""
 
     UNMET = "no opened node links to it"
-    CUT = "its code says that it is not good enough"
-    LEFT = "it was compared, and is not good enough"
-    OPENED = "its entries were compared"
+    MET = "it was told by its code alone"
+    COMPARED = "it was compared, and its links were not followed"
+    OPENED = "its links were followed"
 
 
 class Fate(Enum):
@@ -243,7 +244,7 @@ class Fate(Enum):
 
     ABSENT = "it is not in the collection"
     DELETED = "it was deleted"
-    UNOPENED = "its node was not opened"
+    PASSED = "its slot was not compared"
     FAINT = "it is in the delta, and nothing beside the rest"
     BEATEN = "it was compared, and others are better"
     CHOSEN = "it is in the block"
@@ -265,53 +266,57 @@ class MetNode:
 class Walk:
     """One walk over a tree, for `rows` rows that are alike.
 
-    It entered by `gates` INTER nodes: those of the `beam` ROOTs that are best, with logits from `best_root` down to
-    `last_root`. Of the `met` nodes it looked at, `cut` are ruled out by their codes, `left` were compared and not
-    opened, and `opened` were. Both are told by the bar where it ended: what was met before the bar had risen so far may
-    have been compared too. `nodes` are the few best.
+    It entered by `gates` INTER nodes: the best, by their codes, of the `looked` ones of the `beam` ROOTs that are best,
+    with logits from `best_root` down to `last_root`. Of the `met` nodes, `compared` were compared with the row and
+    `opened` of these opened: their links were followed. `nodes` are the few best. Of the slots of all that were met,
+    `offered` were considered, by what their residuals say, and compared from `slot_bar` on.
     """
 
     rows: int
     beam: int
     best_root: float
     last_root: float
+    looked: int
     gates: int
     met: int
-    cut: int
-    left: int
+    compared: int
     opened: int
     best: float
     """Logit of the best node."""
     bar: float
     """The logit that a node has to have to be opened; -inf: any."""
+    offered: int
+    slot_bar: float
+    """The expected logit that a slot has to have to be compared; -inf: any."""
     end: WalkEnd
     nodes: tuple[MetNode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TreeExplanation:
-    """What a descent did in one tree of `roots` ROOTs and `nodes` INTER nodes: its walks, the distinct nodes that they
-    opened, and the slots of these, with how many entries those have."""
+    """What a descent did in one tree of `roots` ROOTs and `nodes` INTER nodes: its walks, and the slots that were
+    compared, of `parents` nodes, with how many entries those have."""
 
     generation: Generation
     roots: int
     nodes: int
     walks: tuple[Walk, ...]
-    opened: int
+    parents: int
     slots: int
     entries: int
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An entry's node in one walk. `estimate` is its logit as its code tells it, and `margin` what is allowed for the
-    code's error: it is cut if both together are below `bar`."""
+    """An entry's node in one walk, and its slot. `estimate` is the node's logit as its code tells it. The slot is
+    `expected` to have what the node has and its residual adds, and was compared if that is above `slot_bar`."""
 
     fate: NodeFate
     logit: float
     estimate: float
-    margin: float
     bar: float
+    expected: float
+    slot_bar: float
     link: MetNode | None = None
     """Of a node that was not met: the best that was met and links to it."""
 
@@ -321,7 +326,7 @@ class Verdict:
     """Why an entry is in the block, or not.
 
     `generation` is its tree's, 0 that of the delta; `node` the INTER node there, `sightings` what walks did with it:
-    those that opened it or came nearest to it, 8 at most.
+    those that met it or came nearest to it, 8 at most.
     `rank` counts from 1 among all candidates, 0: it is none. `score` is what it has, or would have as one more
     candidate. `logits`: with each row.
     """

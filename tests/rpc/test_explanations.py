@@ -143,7 +143,7 @@ def test_the_command_gives_everything_as_json(run: Run) -> None:
     [tree] = explanation["trees"]
     [walk] = tree["walks"]
     assert walk["met"] == walk["cut"] + walk["left"] + walk["opened"] == told["cost"]["inter_scored"]
-    assert {one["fate"] for one in explanation["verdicts"]} <= {"chosen", "beaten", "unopened"}
+    assert {one["fate"] for one in explanation["verdicts"]} <= {"chosen", "beaten", "passed"}
     assert walk["end"] in ("all", "depth", "beam")
 
 

@@ -122,7 +122,7 @@ def test_what_is_inserted_while_a_build_reads_is_left_to_the_next(
     assert damage(database) == []
 
 
-@pytest.mark.parametrize("stage", ["read", "write INTER nodes", "write postings"])
+@pytest.mark.parametrize("stage", ["read", "write nodes", "write postings"])
 def test_a_cancelled_build_leaves_the_old_tree(database: Database, load: Load, stage: str) -> None:
     load(facts(600))
     database.build("facts")

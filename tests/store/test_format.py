@@ -5,6 +5,7 @@ import pytest
 
 from atlasdb import format as fmt
 from atlasdb import matrices
+from atlasdb.tree.image import node_rows
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Triple, Vectors
@@ -27,10 +28,11 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
     """One (key, record) of each kind."""
     key = fmt.POSTING_KEY.pack(1, 4096)
     node_key = fmt.NODE_KEY.pack(1, fmt.Level.INTER, 9)
-    code = np.array([[1 << 40]], np.uint64), np.array([0.75], np.float32)
-    node = matrices.NodeColumns(KEYS.take([0]), *code, np.array([5, 260], np.uint64), np.array([[6, -1]], np.int32))
+    node = np.zeros(1, node_rows(1, 2))
+    node[0] = (1 << 40, 5, 0.5, 0.75, 255, 0, np.arange(44), [6, -1])
     identities = np.frombuffer(b"0123456789abcdef" + b"x" * 16, "<u8").reshape(2, 2)
-    places_key = fmt.NODE_KEY.pack(1, fmt.PLACES, 3)
+    root_key = fmt.NODE_KEY.pack(1, fmt.Level.ROOT, 0)
+    places_key = fmt.NODE_KEY.pack(1, fmt.Level.PLACES, 3)
     pairs_key = fmt.INDEX_KEY.pack(1, fmt.IndexKind.LEAF, 0xABCDEF)
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
@@ -38,7 +40,8 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
         "values": (fmt.id_key(7), matrices.seal_values(fmt.id_key(7), 7, identities, KEYS)),
         "pairs": (pairs_key, fmt.seal_pairs(pairs_key, IDS, IDS * np.uint64(5))),
         "posting": (key, matrices.seal_slots(key, SLOTS)),
-        "node": (node_key, matrices.seal_nodes(node_key, node)),
+        "node": (node_key, matrices.seal_nodes(node_key, node, KEYS.data[:1])),
+        "roots": (root_key, matrices.seal_vectors(root_key, KEYS, np.array([0, 300]))),
         "places": (places_key, matrices.seal_places(places_key, np.array([5, (1 << 32) - 1], np.uint32))),
     }
 
@@ -49,18 +52,26 @@ GOLDEN = {
         "4ac1d000 02000000 17000000 00000000 0e000000 00000000 04020000 00000000 0e000000 17000000 3ed7b800 "
         "e0c413ef 020195a1 68a172a1 74a17381 a16ba176 95a161a1 62a163a0 80",
     ),
-    "format": ("666f726d 6174", "966fcbfa 41544c41 53444200 01000000 00000000"),
+    "format": (
+        "666f726d 6174",
+        "966fcbfa 41544c41 53444200 01000000 00000000",
+    ),
     "node": (
         "00000001 01000000 09",
-        "f3a9803b 01000000 02000000 01000000 05000000 00000000 04010000 00000000 0000003f 0000403f 06000000 "
-        "ffffffff 00000000 00010000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
-        "00000000 00000000 00000000 00000000 00000000 00000000 01fe7f",
+        "cd847a3a 01000000 02000000 01000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
+        "00000000 00000000 00010000 05000000 00000000 0000003f 0000403f ff000000 00010203 04050607 08090a0b "
+        "0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f 20212223 24252627 28292a2b 06000000 ffffffff 00000000 "
+        "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
+        "01fe7f",
     ),
     "pairs": (
         "01020000 000000ab cdef",
         "ba539052 02000000 07000000 00000000 02010000 00000000 23000000 00000000 0a050000 00000000",
     ),
-    "places": ("00000001 02000000 03", "3ec15829 05000000 ffffffff"),
+    "places": (
+        "00000001 02000000 03",
+        "3ec15829 05000000 ffffffff",
+    ),
     "posting": (
         "00000001 00000000 00001000",
         "bb8077f8 02000000 03000000 03000000 07000000 00000000 08000000 00000000 02010000 00000000 00000000 "
@@ -68,6 +79,10 @@ GOLDEN = {
         "03000000 0000003f 0000803e eb755f20 af4855c2 047b41e8 8e69fe18 5a7d2323 00000000 00000000 00000000 "
         "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
         "01fe7f04 05fa",
+    ),
+    "roots": (
+        "00000001 00000000 00",
+        "b09f7d80 02000000 03000000 00000000 00000000 00000000 2c010000 00000000 0000003f 0000803e 01fe7f04 05fa",
     ),
     "values": (
         "00000000 00000007",

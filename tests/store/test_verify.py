@@ -156,15 +156,17 @@ def test_an_unsound_tree_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
         assert cursor.set_range(fmt.NODE_KEY.pack(1, fmt.Level.INTER, 0))
         key = cursor.key()
-        nodes = matrices.open_nodes(16, key, cursor.value())
-        cursor.put(key, bytes(matrices.seal_nodes(key, nodes._replace(links=nodes.links + np.int32(60_000)))))
+        nodes, vectors = matrices.open_nodes(16, key, cursor.value())
+        nodes = nodes.copy()
+        nodes["links"] += 60_000
+        cursor.put(key, bytes(matrices.seal_nodes(key, nodes, vectors)))
 
     assert damage(broken("nodes", change)) != []
 
 
 def test_a_place_that_leads_elsewhere_is_told(broken: Callable[..., Database]) -> None:
     def change(cursor: lmdb.Cursor) -> None:
-        key = fmt.NODE_KEY.pack(1, fmt.PLACES, 0)
+        key = fmt.NODE_KEY.pack(1, fmt.Level.PLACES, 0)
         assert cursor.set_key(key)
         places = matrices.open_places(key, cursor.value()).copy()
         places[[3, 9]] = places[[9, 3]]

@@ -15,7 +15,7 @@ from atlasdb_contract.types import Progress, Vectors
 
 
 def wrong(plan: TreePlan) -> list[str]:
-    return problems(plan.gates, plan.links, plan.starts, len(plan.order))
+    return problems(plan.root_starts, plan.links, plan.starts, len(plan.order))
 
 
 def slots_of(keys: Vectors, owner: np.ndarray) -> Slots:
@@ -39,9 +39,11 @@ def test_every_plan_is_a_sound_tree(count: int, heads: int, seed: int) -> None:
     plan = build.plan(slots_of(keys, owner), seed)
     assert wrong(plan) == []
     assert np.array_equal(np.sort(plan.order), np.arange(count))
-    nodes, roots = len(plan.starts) - 1, len(plan.gates)
+    nodes, roots = len(plan.starts) - 1, len(plan.root_starts) - 1
     assert (len(plan.nodes), len(plan.links), len(plan.roots)) == (nodes, nodes, roots)
-    assert (plan.gates.dtype, plan.links.dtype, plan.starts.dtype, plan.order.dtype) == tuple("iill")
+    assert (plan.root_starts.dtype, plan.links.dtype, plan.starts.dtype, plan.order.dtype) == tuple("lill")
+    assert len(plan.codes) == count
+    assert not count or plan.codes.max() < len(plan.residuals)
     assert np.array_equal(plan.ids, plan.order + 1)
     assert np.array_equal(plan.value_ids, plan.ids + 1000)
 
@@ -126,10 +128,26 @@ def test_near_nodes_stand_together() -> None:
     assert beside < anyone / 3
 
 
+def test_residuals_tell_most_of_how_keys_differ_from_their_node() -> None:
+    """Heads share their relations: what those add is found again, and each slot has the nearest."""
+    rng = np.random.default_rng(2)
+    heads, relations = rng.normal(size=(900, 16)), rng.normal(size=(6, 16))
+    vectors = (heads[:, None] + relations).reshape(-1, 16)
+    keys = quantise(vectors + 0.05 * rng.normal(size=vectors.shape))
+    plan = build.plan(slots_of(keys, np.repeat(np.arange(900, dtype=np.uint64), 6)))
+    floats, book = keys.floats()[plan.order], plan.residuals.floats()
+    means = np.add.reduceat(floats, plan.starts[:-1]) / np.diff(plan.starts)[:, None]
+    residuals = floats - np.repeat(means, np.diff(plan.starts), axis=0)
+    left = residuals - book[plan.codes]
+    assert np.square(left).sum() < 0.05 * np.square(residuals).sum()
+    nearest = np.square(residuals[:, None] - book).sum(axis=2).argmin(axis=1)
+    assert (nearest == plan.codes).mean() > 0.999
+
+
 def test_the_same_seed_gives_the_same_plan_whatever_the_threads() -> None:
     keys, owner = some_keys(8000, 3000, 3)
     first, second = (build.plan(slots_of(keys, owner), seed=5, threads=threads) for threads in (1, 3))
-    for name in ("gates", "links", "starts", "order"):
+    for name in ("root_starts", "links", "starts", "order", "codes"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
     assert np.array_equal(first.nodes.data, second.nodes.data)
     assert np.array_equal(first.roots.data, second.roots.data)
@@ -139,7 +157,7 @@ def test_a_build_reports_and_stops_when_told() -> None:
     keys, owner = some_keys(3000, 500, 4)
     seen: list[Progress] = []
     build.plan(slots_of(keys, owner), progress=seen.append)
-    assert {report.stage for report in seen} == {"nodes", "ROOTs", "graph"}
+    assert {report.stage for report in seen} == {"nodes", "ROOTs", "graph", "residuals"}
     assert all(0 < report.done <= report.total for report in seen)
     assert all(seen[-1].done == seen[-1].total for seen in (seen[:1], seen))
     stop: Callable[[Progress], None] = _stop
@@ -167,7 +185,7 @@ def test_damage_is_named() -> None:
     plan = build.plan(slots_of(keys, owner))
 
     def said(**changed: np.ndarray) -> str:
-        parts = {name: changed.get(name, getattr(plan, name)) for name in ("gates", "links", "starts")}
+        parts = {name: changed.get(name, getattr(plan, name)) for name in ("root_starts", "links", "starts")}
         return " ".join(problems(**parts, slots=500))
 
     def with_(table: np.ndarray, place: tuple[int, int], value: int) -> np.ndarray:
@@ -177,11 +195,11 @@ def test_damage_is_named() -> None:
 
     assert said() == ""
     assert "links name a node that is not there" in said(links=with_(plan.links, (3, 0), len(plan.links)))
-    assert "gates name a node that is not there" in said(gates=with_(plan.gates, (0, 0), -2))
+    assert "ROOTs do not divide" in said(root_starts=plan.root_starts[:-1])
+    assert "ROOTs do not divide" in said(root_starts=plan.root_starts[::-1])
     assert "linked to itself" in said(links=with_(plan.links, (3, 0), 3))
     assert "linked twice" in said(links=with_(plan.links, (3, 0), plan.links[3, 1]))
     assert "have a gap" in said(links=with_(plan.links, (3, 0), -1))
-    assert "no gate" in said(gates=with_(plan.gates[:, :1], (0, 0), -1))
-    assert "reached from no gate" in said(links=np.full_like(plan.links, -1))
+    assert "have a link from no other" in said(links=np.full_like(plan.links, -1))
     assert "do not divide 500 slots" in said(starts=plan.starts[:-1])
     assert "do not divide" in said(starts=np.concatenate([plan.starts[:2], plan.starts[1:-1]]))

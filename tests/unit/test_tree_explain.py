@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_tree_descend import NONE, World, bits
 
 from atlasdb.tree import descend as descending
-from atlasdb.tree import kernels, scoring
+from atlasdb.tree import kernels, rank, scoring
 from atlasdb.tree.descend import descend
 from atlasdb.tree.explain import Clock, Explained, entries_of, explain, slots_of_tree
 from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest
@@ -70,19 +70,19 @@ def test_what_is_counted_adds_up(count: int, heads: int, rows: int, beams: Beams
     forest, asked = world.forest(some_dead(count, seed)), world.rows(rows)
     told = explained(forest, asked, 10, beams)
     cost = told.found.cost
-    assert sum(tree.opened for tree in told.trees) == cost.postings_read
-    assert sum(walk.met for tree in told.trees for walk in tree.walks) == cost.inter_scored
+    assert sum(tree.parents for tree in told.trees) <= cost.postings_read
+    assert sum(walk.looked + walk.met for tree in told.trees for walk in tree.walks) == cost.inter_scored
     assert sum(tree.roots * len(tree.walks) for tree in told.trees) == cost.root_scored
     for tree in told.trees:
         assert sum(walk.rows for walk in tree.walks) == rows
         for walk in tree.walks:
-            assert walk.cut + walk.left + walk.opened == walk.met
-            assert walk.opened <= tree.opened <= tree.nodes
-            assert walk.gates <= walk.met
+            assert walk.opened <= walk.compared <= walk.met <= tree.nodes
+            assert walk.gates <= min(walk.met, walk.looked)
+            assert tree.parents <= tree.nodes
             assert walk.best_root >= walk.last_root
             assert walk.best == walk.nodes[0].logit
             assert all(one.logit >= other.logit for one, other in pairwise(walk.nodes))
-            assert (walk.end is WalkEnd.ALL) == (walk.cut + walk.left == 0)
+            assert (walk.end is WalkEnd.ALL) == (walk.opened == walk.met)
 
 
 @settings(max_examples=15, deadline=None)
@@ -93,7 +93,8 @@ def test_a_verdict_tells_of_every_entry_what_became_of_it(
     world = World(count, heads, seed, texts=80)
     forest, asked = world.forest(some_dead(count, seed)), world.rows(rows)
     told = explained(forest, asked, k, beams)
-    every = descend(forest, asked, 4096, beams)
+    candidates = told.candidates
+    every = rank.taken(forest, candidates.slots[: candidates.count], told.scores, 4096, told.found.cost)
     ranks = {entry: rank for rank, entry in enumerate(every.ids.tolist(), 1)}
     for one in verdicts(world, forest, asked, told):
         keys = world.keys.floats()[one.entry - 1]
@@ -104,12 +105,13 @@ def test_a_verdict_tells_of_every_entry_what_became_of_it(
             assert one.score == every.scores[ranks[one.entry] - 1]
             assert every.scores[one.rank - 1] == one.score
             assert (one.rank <= k) == (one.fate is Fate.CHOSEN)
-            assert bool(one.generation) == (NodeFate.OPENED in fates)
+            assert bool(one.generation) == bool(fates - {NodeFate.UNMET})
         else:
-            assert one.fate is Fate.UNOPENED
+            assert one.fate is Fate.PASSED
             assert one.rank == 0
-            assert fates
-            assert NodeFate.OPENED not in fates
+            assert all(
+                sighting.fate is NodeFate.UNMET or sighting.expected <= sighting.slot_bar for sighting in one.sightings
+            )
             assert 0 <= one.score <= rows
 
 
@@ -120,7 +122,7 @@ def test_an_entry_left_out_has_the_score_that_it_would_have_had() -> None:
     forest, rows = world.forest(), world.rows(1)
     told = explained(forest, rows, 5, Beams(root=1, inter=1))
     (only,) = told.trees
-    assert only.opened == 1
+    assert only.walks[0].opened == 1
     inside = [one for one in verdicts(world, forest, rows, told) if one.rank]
     total = sum(np.exp(np.float64(one.logits[0])) for one in inside)
     outside = [one for one in verdicts(world, forest, rows, told) if not one.rank]
@@ -137,49 +139,45 @@ def test_a_node_is_judged_by_where_the_walk_ended() -> None:
     told = explained(forest, rows, 5)
     [[walk]] = [tree.walks for tree in told.trees]
     assert walk.end is WalkEnd.DEPTH
-    assert walk.cut
-    assert walk.left
+    assert walk.opened < walk.compared < walk.met
     fates = set()
     (tree,) = world.trees
-    starts = tree.keep[0][kernels.STARTS]
+    nodes = tree.keep[0][kernels.ROWS]
     for place in places(world, forest)[::7]:
         if place.tree is None:
             continue
         one = verdict(forest, rows, told, place, generations(forest))
-        assert starts[one.node] <= place.slot < starts[one.node + 1]
+        assert 0 <= place.slot - nodes["first"][one.node] < nodes["count"][one.node]
         for sighting in one.sightings:
             fates.add(sighting.fate)
-            assert sighting.margin > 0
-            assert sighting.bar == walk.bar
-            if sighting.fate is NodeFate.CUT:
-                assert sighting.estimate + sighting.margin < sighting.bar
-            if sighting.fate is NodeFate.LEFT:
-                assert sighting.logit < walk.best - 8.9
+            assert (sighting.bar, sighting.slot_bar) == (walk.bar, walk.slot_bar)
+            if sighting.fate is NodeFate.COMPARED:
+                assert sighting.logit < walk.best
             if sighting.link is not None:
                 assert sighting.fate is NodeFate.UNMET
                 assert not sighting.link.opened
-                assert one.node in tree.keep[0][kernels.LINKS][sighting.link.node]
+                assert one.node in nodes["links"][sighting.link.node]
     assert fates == set(NodeFate)
 
 
 def test_of_many_walks_those_that_came_nearest_are_told_of() -> None:
-    world = World(3000, 600, 8, trees=1)
-    forest, rows = world.forest(), world.rows(30)
-    told = explained(forest, rows, 5, Beams(2, 4))
+    world = World(9000, 9000, 8, trees=1)
+    forest, rows = world.forest(), world.rows(12)
+    told = explained(forest, rows, 5, Beams(1, 4))
     [walked] = told.walked
     assert len(walked) > 8
-    opened = unopened = 0
+    met = unmet = 0
     for place in places(world, forest)[::11]:
         if place.tree is None:
             continue
         one = verdict(forest, rows, told, place, generations(forest))
-        openings = sum(bool(walk.opened[walk.nodes == one.node].any()) for walk in walked)
-        assert sum(sighting.fate is NodeFate.OPENED for sighting in one.sightings) == min(8, openings)
-        short = [sighting.logit - sighting.bar for sighting in one.sightings if sighting.fate is not NodeFate.OPENED]
+        meetings = sum(one.node in walk.nodes for walk in walked)
+        assert sum(sighting.fate is not NodeFate.UNMET for sighting in one.sightings) == min(8, meetings)
+        short = [each.expected - each.slot_bar for each in one.sightings if each.fate is NodeFate.UNMET]
         assert short == sorted(short, reverse=True)
-        opened, unopened = opened + bool(openings), unopened + (not openings)
-    assert opened
-    assert unopened
+        met, unmet = met + bool(meetings), unmet + (not meetings)
+    assert met
+    assert unmet
 
 
 def test_a_full_beam_ends_a_walk() -> None:
@@ -218,7 +216,9 @@ def test_numbers_that_lead_nowhere_are_not_followed() -> None:
     world = World(2000, 400, 9, trees=1)
     (tree,) = world.trees
     nodes, _ = tree.keep
-    nodes[0][::5] = 1 << 40
-    world.trees = [replace(tree, gates=np.where(tree.gates % 2, tree.gates, np.int32(1 << 29)))]
+    nodes[0]["first"][::5] = 1 << 40
+    nodes[0]["links"][::3] = 1 << 30
+    starts = np.where(np.arange(len(tree.root_starts)) % 2, tree.root_starts, 1 << 29)
+    world.trees = [replace(tree, root_starts=starts)]
     for _ in range(20):
         explained(world.forest(), world.rows(2), 10)

@@ -81,13 +81,14 @@ def _walk(walk: Walk, tree: TreeExplanation, named: Named) -> Iterator[Branch]:
     kept = f"the best {walk.beam:,}" if walk.beam > 1 else "the best one"
     yield Branch(
         f"ROOT: {tree.roots:,} compared; {kept}, logits {walk.best_root:.2f} to {walk.last_root:.2f}, "
-        f"lead to {output.plural(walk.gates, 'gate')}"
+        f"have {output.plural(walk.looked, 'INTER node')}, of which the best {walk.gates:,} by their codes are gates"
     )
     best = [Branch(_node(node, named)) for node in walk.nodes]
     more = walk.met - len(best)
     yield Branch(
-        f"INTER: {walk.met:,} met: {walk.cut:,} cut by their codes, {walk.left:,} compared and left, "
-        f"{walk.opened:,} opened; it ended at {walk.bar:.2f}: {walk.end.value}",
+        f"INTER: {walk.met:,} met, {walk.compared:,} of them compared, {walk.opened:,} opened; it ended at "
+        f"{walk.bar:.2f}: {walk.end.value}; of {output.plural(walk.offered, 'slot')} those expected above "
+        f"{walk.slot_bar:.2f} were compared",
         [*best, Branch(f"and {more:,} more")] if more else best,
     )
 
@@ -136,10 +137,10 @@ def _verdict(verdict: Verdict, asked: str, block: Block, explanation: Explanatio
         case Fate.BEATEN:
             place = f"number {verdict.rank:,} of {output.plural(explanation.candidates, 'candidate')}"
             return Branch(f"{what} is not in the block: {place}; {its}")
-        case Fate.UNOPENED:
+        case Fate.PASSED:
             node = f"node {verdict.node} of generation {verdict.generation}"
             sightings = [Branch(f"{node} was {_sighting(one, named)}") for one in verdict.sightings]
-            return Branch(f"{what} was not compared, as its node was not opened; {would}", sightings)
+            return Branch(f"{what} was not compared; {would}", sightings)
         case Fate.FAINT:
             return Branch(f"{what} is not in the block: it is in the delta, and nothing beside the rest; {would}")
         case Fate.DELETED:
@@ -149,19 +150,19 @@ def _verdict(verdict: Verdict, asked: str, block: Block, explanation: Explanatio
 
 
 def _sighting(sighting: Sighting, named: Named) -> str:
-    """What a walk did with a node that it didn't open."""
+    """What a walk did with the node of an entry that it passed over."""
     ended = f"its logit is {sighting.logit:.2f}, and the walk ended at {sighting.bar:.2f}"
+    slot = f"its slot was expected at {sighting.expected:.2f}, and compared were those above {sighting.slot_bar:.2f}"
     match sighting.fate:
         case NodeFate.UNMET if sighting.link is not None:
             link = f"{_name(sighting.link, named)} ({sighting.link.logit:.2f})"
             return f"never met: {link} links to it and was not opened either; {ended}"
         case NodeFate.UNMET:
             return f"never met: no node that was met links to it; {ended}"
-        case NodeFate.CUT:
-            most = sighting.estimate + sighting.margin
-            return f"met and not compared: its code says {sighting.estimate:.2f} and at most {most:.2f}; {ended}"
+        case NodeFate.MET:
+            return f"met, and by its code at {sighting.estimate:.2f}: {slot}"
         case _:
-            return f"met and compared: {ended}"
+            return f"met and compared, at {sighting.logit:.2f}: {slot}"
 
 
 def _time(microseconds: int) -> str:

@@ -18,7 +18,7 @@ class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FATE_ABSENT: _ClassVar[Fate]
     FATE_DELETED: _ClassVar[Fate]
-    FATE_UNOPENED: _ClassVar[Fate]
+    FATE_PASSED: _ClassVar[Fate]
     FATE_FAINT: _ClassVar[Fate]
     FATE_BEATEN: _ClassVar[Fate]
     FATE_CHOSEN: _ClassVar[Fate]
@@ -26,21 +26,21 @@ class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 class NodeFate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NODE_FATE_UNMET: _ClassVar[NodeFate]
-    NODE_FATE_CUT: _ClassVar[NodeFate]
-    NODE_FATE_LEFT: _ClassVar[NodeFate]
+    NODE_FATE_MET: _ClassVar[NodeFate]
+    NODE_FATE_COMPARED: _ClassVar[NodeFate]
     NODE_FATE_OPENED: _ClassVar[NodeFate]
 WALK_END_ALL: WalkEnd
 WALK_END_DEPTH: WalkEnd
 WALK_END_BEAM: WalkEnd
 FATE_ABSENT: Fate
 FATE_DELETED: Fate
-FATE_UNOPENED: Fate
+FATE_PASSED: Fate
 FATE_FAINT: Fate
 FATE_BEATEN: Fate
 FATE_CHOSEN: Fate
 NODE_FATE_UNMET: NodeFate
-NODE_FATE_CUT: NodeFate
-NODE_FATE_LEFT: NodeFate
+NODE_FATE_MET: NodeFate
+NODE_FATE_COMPARED: NodeFate
 NODE_FATE_OPENED: NodeFate
 
 class FetchRequest(_message.Message):
@@ -132,52 +132,56 @@ class Stage(_message.Message):
     def __init__(self, name: _Optional[str] = ..., microseconds: _Optional[int] = ...) -> None: ...
 
 class TreeExplanation(_message.Message):
-    __slots__ = ("generation", "roots", "nodes", "walks", "opened", "slots", "entries")
+    __slots__ = ("generation", "roots", "nodes", "walks", "parents", "slots", "entries")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ROOTS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     WALKS_FIELD_NUMBER: _ClassVar[int]
-    OPENED_FIELD_NUMBER: _ClassVar[int]
+    PARENTS_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     generation: int
     roots: int
     nodes: int
     walks: _containers.RepeatedCompositeFieldContainer[Walk]
-    opened: int
+    parents: int
     slots: int
     entries: int
-    def __init__(self, generation: _Optional[int] = ..., roots: _Optional[int] = ..., nodes: _Optional[int] = ..., walks: _Optional[_Iterable[_Union[Walk, _Mapping]]] = ..., opened: _Optional[int] = ..., slots: _Optional[int] = ..., entries: _Optional[int] = ...) -> None: ...
+    def __init__(self, generation: _Optional[int] = ..., roots: _Optional[int] = ..., nodes: _Optional[int] = ..., walks: _Optional[_Iterable[_Union[Walk, _Mapping]]] = ..., parents: _Optional[int] = ..., slots: _Optional[int] = ..., entries: _Optional[int] = ...) -> None: ...
 
 class Walk(_message.Message):
-    __slots__ = ("rows", "beam", "best_root", "last_root", "gates", "met", "cut", "left", "opened", "best", "bar", "end", "nodes")
+    __slots__ = ("rows", "beam", "best_root", "last_root", "looked", "gates", "met", "compared", "opened", "best", "bar", "offered", "slot_bar", "end", "nodes")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BEAM_FIELD_NUMBER: _ClassVar[int]
     BEST_ROOT_FIELD_NUMBER: _ClassVar[int]
     LAST_ROOT_FIELD_NUMBER: _ClassVar[int]
+    LOOKED_FIELD_NUMBER: _ClassVar[int]
     GATES_FIELD_NUMBER: _ClassVar[int]
     MET_FIELD_NUMBER: _ClassVar[int]
-    CUT_FIELD_NUMBER: _ClassVar[int]
-    LEFT_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
     BAR_FIELD_NUMBER: _ClassVar[int]
+    OFFERED_FIELD_NUMBER: _ClassVar[int]
+    SLOT_BAR_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     rows: int
     beam: int
     best_root: float
     last_root: float
+    looked: int
     gates: int
     met: int
-    cut: int
-    left: int
+    compared: int
     opened: int
     best: float
     bar: float
+    offered: int
+    slot_bar: float
     end: WalkEnd
     nodes: _containers.RepeatedCompositeFieldContainer[MetNode]
-    def __init__(self, rows: _Optional[int] = ..., beam: _Optional[int] = ..., best_root: _Optional[float] = ..., last_root: _Optional[float] = ..., gates: _Optional[int] = ..., met: _Optional[int] = ..., cut: _Optional[int] = ..., left: _Optional[int] = ..., opened: _Optional[int] = ..., best: _Optional[float] = ..., bar: _Optional[float] = ..., end: _Optional[_Union[WalkEnd, str]] = ..., nodes: _Optional[_Iterable[_Union[MetNode, _Mapping]]] = ...) -> None: ...
+    def __init__(self, rows: _Optional[int] = ..., beam: _Optional[int] = ..., best_root: _Optional[float] = ..., last_root: _Optional[float] = ..., looked: _Optional[int] = ..., gates: _Optional[int] = ..., met: _Optional[int] = ..., compared: _Optional[int] = ..., opened: _Optional[int] = ..., best: _Optional[float] = ..., bar: _Optional[float] = ..., offered: _Optional[int] = ..., slot_bar: _Optional[float] = ..., end: _Optional[_Union[WalkEnd, str]] = ..., nodes: _Optional[_Iterable[_Union[MetNode, _Mapping]]] = ...) -> None: ...
 
 class MetNode(_message.Message):
     __slots__ = ("node", "logit", "opened", "slots", "entry")
@@ -214,17 +218,19 @@ class Verdict(_message.Message):
     def __init__(self, entry: _Optional[int] = ..., fate: _Optional[_Union[Fate, str]] = ..., generation: _Optional[int] = ..., node: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., logits: _Optional[_Iterable[float]] = ..., sightings: _Optional[_Iterable[_Union[Sighting, _Mapping]]] = ...) -> None: ...
 
 class Sighting(_message.Message):
-    __slots__ = ("fate", "logit", "estimate", "margin", "bar", "link")
+    __slots__ = ("fate", "logit", "estimate", "bar", "expected", "slot_bar", "link")
     FATE_FIELD_NUMBER: _ClassVar[int]
     LOGIT_FIELD_NUMBER: _ClassVar[int]
     ESTIMATE_FIELD_NUMBER: _ClassVar[int]
-    MARGIN_FIELD_NUMBER: _ClassVar[int]
     BAR_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    SLOT_BAR_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     fate: NodeFate
     logit: float
     estimate: float
-    margin: float
     bar: float
+    expected: float
+    slot_bar: float
     link: MetNode
-    def __init__(self, fate: _Optional[_Union[NodeFate, str]] = ..., logit: _Optional[float] = ..., estimate: _Optional[float] = ..., margin: _Optional[float] = ..., bar: _Optional[float] = ..., link: _Optional[_Union[MetNode, _Mapping]] = ...) -> None: ...
+    def __init__(self, fate: _Optional[_Union[NodeFate, str]] = ..., logit: _Optional[float] = ..., estimate: _Optional[float] = ..., bar: _Optional[float] = ..., expected: _Optional[float] = ..., slot_bar: _Optional[float] = ..., link: _Optional[_Union[MetNode, _Mapping]] = ...) -> None: ...
