@@ -18,6 +18,8 @@ from atlasdb_contract.types import Floats, Vectors
 ROUNDS = 3
 PLANES = 4
 """Bits of a row's coordinate."""
+SPREAD = np.float32(0.6)
+"""Standard deviation of s . q about its mean, in parts of |q|: sqrt(1 - rho^2), rho = sum|x_i| / (sqrt(P) |x|) = .8."""
 CHUNK = 4096
 
 
@@ -92,6 +94,8 @@ class Asked(NamedTuple):
     step: np.float32
     total: np.float32
     """Of q's coordinates as they are in the planes."""
+    error: np.float32
+    """Standard error of an estimate, in parts of the node's code scale: SPREAD |q|."""
 
 
 @njit(nogil=True, cache=True)
@@ -104,6 +108,9 @@ def _asked(row: Any, scale: Any, flips: Any) -> Any:
     low = high = turned[0, 0]
     for value in turned[0]:
         low, high = min(low, value), max(high, value)
+    length = np.float32(0)
+    for value in turned[0]:
+        length += value * value
     step = max((high - low) / np.float32(2**PLANES - 1), np.float32(1e-30))
     planes = np.zeros((PLANES, size // 64), np.uint64)
     levels = np.int64(0)
@@ -112,7 +119,7 @@ def _asked(row: Any, scale: Any, flips: Any) -> Any:
         levels += level
         for plane in range(PLANES):
             planes[plane, i >> 6] |= np.uint64((level >> plane) & 1) << np.uint64(i & 63)
-    return planes, low, step, np.float32(low * size + step * levels)
+    return planes, low, step, np.float32(low * size + step * levels), SPREAD * np.sqrt(length)
 
 
 def asked(row: npt.NDArray[np.int8], scale: np.float32) -> Asked:

@@ -16,7 +16,7 @@ from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
 ROOTS = 8
 """ROOTs whose nodes are looked at by their codes for where a walk enters."""
-SCANNED = 1 << 14
+SCANNED = 1 << 12
 """At most so many of their nodes."""
 GATES = 128
 """Nodes where a walk enters: the best of those."""
@@ -30,9 +30,9 @@ MET = 16
 """A walk keeps so many nodes for each that it may open."""
 CUT = np.float32(10)
 """A slot is compared if its expected logit is at most so far below the best expected one."""
-FEWEST, MANY = 4, 16
+FEWEST, MANY = 4, 8
 """But so many slots for each entry of the block at least, and at most."""
-PLENTY = 1024
+PLENTY = 512
 """MANY or no: so many may be compared."""
 SLOTS = 8
 """And where a fetch says how many nodes may be opened, so many slots for each of them."""
@@ -222,7 +222,7 @@ def sought(tree: Tree, asking: Asking, plan: Plan) -> tuple[Positions, npt.NDArr
     return kernels.sought(  # type: ignore[no-any-return]
         tree.roots.data, tree.roots.scales, tree.root_starts, tree.residuals.data, tree.residuals.scales,
         tree.node_count, tree.nodes_shift, tree.nodes.at, tree.links, len(tree.slots), asking.row, asking.scale,
-        asked.planes, asked.low, asked.step, asked.total, plan.beam, SCANNED, GATES, DEPTH, plan.least, plan.nodes,
+        *asked, plan.beam, SCANNED, GATES, DEPTH, plan.least, plan.nodes,
         CUT, plan.fewest, plan.many, plan.seen, plan.met, plan.scores, plan.fates, plan.heap,
         plan.offered,
     )  # fmt: skip

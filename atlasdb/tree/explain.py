@@ -154,8 +154,8 @@ def _walk(tree: Tree, asking: Asking, rows: int, plan: Plan, clock: Clock) -> Wa
     shares = kernels.shares_of(tree.residuals.data, tree.residuals.scales, row, scale)
     with clock.stage("INTER"):
         count, _, opened, offers, top = kernels.walk(
-            gates[:gated], *graph, len(tree.slots), row, scale, *coded, shares, descending.DEPTH, plan.least,
-            plan.nodes, descending.CUT + kernels.WIDER, 4 * plan.fewest, plan.seen, plan.met, plan.scores, plan.fates,
+            gates[:gated], *graph, len(tree.slots), row, scale, *a, shares, descending.DEPTH, plan.least,
+            plan.nodes, descending.CUT, 4 * plan.fewest, plan.seen, plan.met, plan.scores, plan.fates,
             plan.heap, plan.offered,
         )  # fmt: skip
         offered = plan.offered[:offers].copy()

@@ -327,8 +327,8 @@ def enter(
     return count, looked
 
 
-WIDER = np.float32(3)
-"""So many logits below the cut a slot is still offered, as what codes say of its node may be wrong by that."""
+WIDER = np.float32(2)
+"""By so many standard errors of its node's code a slot may fall short of the cut and is still offered."""
 NEXT = 3
 """So many of the nodes on top of the heap are asked for ahead."""
 MET, COMPARED, OPENED = range(3)
@@ -338,21 +338,22 @@ MET, COMPARED, OPENED = range(3)
 @njit(nogil=True, cache=True)
 def walk(
     gates: Any, nodes: Any, shift: Any, at: Any, width: Any, slots: Any, row: Any, scale: Any, planes: Any, low: Any,
-    step: Any, total: Any, shares: Any, depth: Any, least: Any, most: Any, wide: Any, enough: Any, seen: Any, met: Any,
-    scores: Any, fates: Any, heap: Any, offered: Any,
+    step: Any, total: Any, error: Any, shares: Any, depth: Any, least: Any, most: Any, cut: Any, enough: Any, seen: Any,
+    met: Any, scores: Any, fates: Any, heap: Any, offered: Any,
 ) -> Any:  # fmt: skip
     """Best-first over the graph of `nodes` nodes with `width` links each, from `gates` (items) on, for one row int8
     (D,).
 
     A node that is met gets the score that its code tells; when it comes to be the best of those not opened, it is
     compared, and opened if it still is. The walk ends where the best one left is `depth` logits below the best compared
-    one (but `least` nodes are opened in any case), or when `most` are open. `planes`, `low`, `step`, `total` are the
-    row's as in `codes.Asked`, `shares` float32 (R,) what each residual adds to a node's logit.
+    one (but `least` nodes are opened in any case), or when `most` are open. `planes`, `low`, `step`, `total` and
+    `error` are the row's as in `codes.Asked`, `shares` float32 (R,) what each residual adds to a node's logit.
 
     `met` int64, `scores` float32 and `fates` uint8 get the nodes, no more than they hold; `seen` and `heap` int64 are
     scratch, at least twice and as long. `offered` int64 (n, 3) gets slots of the tree's `slots`, the places of their
-    nodes in `met`, and their residuals: all up to `enough`, beyond that those that are expected at most `wide` below
-    the best. Returns how many nodes were met, compared, opened, how many slots are offered, and the best score.
+    nodes in `met`, and their residuals: all up to `enough`, beyond that those that are expected at most `cut` below
+    the best, or may be, by WIDER. Returns how many nodes were met, compared, opened, how many slots are offered, and
+    the best score.
     """
     seen[:] = _EMPTY
     words, size = planes.shape[1], len(row)
@@ -372,12 +373,13 @@ def walk(
             if opened < least or scores[place] >= top - depth:
                 waiting = push(heap, waiting, packed(scores[place], place))
             start, stop = slots_of(here, words, slots)
+            needed = bar
             if offers >= enough:
-                bar = max(bar, peak - wide)
+                needed = max(bar, peak - cut - WIDER * error * f32(here + 8 * words + 12, 0))
             for i in range(stop):
                 residual = _residual(here, words, i, len(shares))
                 value = scores[place] + shares[residual]
-                if value >= bar:
+                if value >= needed:
                     if offers == len(offered):
                         offers, bar = _cleared(offered, scores, shares)
                     offered[offers, 0], offered[offers, 1], offered[offers, 2] = start + i, place, residual
@@ -508,9 +510,9 @@ def shares_of(residuals: Any, scales: Any, row: Any, scale: Any) -> Any:
 @njit(nogil=True, cache=True)
 def sought(
     roots: Any, root_scales: Any, root_starts: Any, residuals: Any, residual_scales: Any, nodes: Any, shift: Any,
-    at: Any, width: Any, slots: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any, total: Any, beam: Any,
-    scanned: Any, entered: Any, depth: Any, least: Any, most: Any, cut: Any, fewest: Any, many: Any, seen: Any,
-    met: Any, scores: Any, fates: Any, heap: Any, offered: Any,
+    at: Any, width: Any, slots: Any, row: Any, scale: Any, planes: Any, low: Any, step: Any, total: Any, error: Any,
+    beam: Any, scanned: Any, entered: Any, depth: Any, least: Any, most: Any, cut: Any, fewest: Any, many: Any,
+    seen: Any, met: Any, scores: Any, fates: Any, heap: Any, offered: Any,
 ) -> Any:  # fmt: skip
     """All of one row's way through one tree: the slots to be compared, int64, and int64 (4,): nodes looked at by their
     codes, nodes compared, nodes opened, and nodes whose slots those are."""
@@ -522,8 +524,8 @@ def sought(
     )
     shares = shares_of(residuals, residual_scales, row, scale)
     count, products, opened, offers, _ = walk(
-        gates[:count], nodes, shift, at, width, slots, row, scale, planes, low, step, total, shares, depth, least,
-        most, cut + WIDER, 4 * fewest, seen, met, scores, fates, heap, offered,
+        gates[:count], nodes, shift, at, width, slots, row, scale, planes, low, step, total, error, shares, depth,
+        least, most, cut, 4 * fewest, seen, met, scores, fates, heap, offered,
     )  # fmt: skip
     chosen, taken, parents, _ = promising(offered[:offers], scores, shares, cut, fewest, many)
     found = np.empty(taken, np.int64)
