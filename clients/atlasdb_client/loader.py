@@ -192,7 +192,10 @@ class _Loading:
             triples: TripleColumns | list[Triple] = [sent.triple for sent in batch]
             if not any(sent.triple.source or sent.triple.metadata for sent in batch):
                 triples = TripleColumns.of(sent.triple.identity for sent in batch)
-            yield triples, *vectors.rows(np.array([sent.row for sent in batch]))
+            keys, values, bad = vectors.rows(np.array([sent.row for sent in batch]))
+            if bad:
+                raise InvalidArgument(bad[min(bad)])
+            yield triples, keys, values
 
     def _sents(self) -> Generator[_Sent, None, None]:
         """The files' triples. Ends early at a failure, so that what was read before it is still stored."""
@@ -206,7 +209,7 @@ class _Loading:
                     return
             if self._vectors is not None and self._report.lines < len(self._vectors):
                 raise InvalidArgument(
-                    f"{self._vectors.names[0]} has {len(self._vectors):,} rows, the files {self._report.lines:,} "
+                    f"{self._vectors.keys.name} has {len(self._vectors):,} rows, the files {self._report.lines:,} "
                     "lines; what they have is stored: see that both are of the same load"
                 )
         except AtlasError as error:
@@ -218,7 +221,7 @@ class _Loading:
             self._report.lines += 1
             if self._vectors is not None and self._report.lines > len(self._vectors):
                 raise InvalidArgument(
-                    f"{file.path}:{file.line}: {self._vectors.names[0]} has no row for this line, it ends with row "
+                    f"{file.path}:{file.line}: {self._vectors.keys.name} has no row for this line, it ends with row "
                     f"{len(self._vectors) - 1}; what came before is stored"
                 )
             if self._report.lines % 256 == 0:

@@ -148,7 +148,7 @@ def test_files_that_hold_no_vectors_are_refused_by_name(tmp_path: Path) -> None:
         (text, "is no array of numbers"),
         (tmp_path / "whole.npy", r"int64 \(3, 24\); vectors are float16"),
         (tmp_path / "other.npy", "4 vectors of 24 numbers; each triple needs"),
-        (tmp_path / "keys.bin", r"is no \.npy file"),
+        (tmp_path / "keys.bin", r"is no \.npy, \.safetensors or \.parquet file"),
     ):
         with pytest.raises(InvalidArgument, match=told):
             VectorFiles.open(good, path)
