@@ -79,6 +79,9 @@ class VectorFiles:
 
         These are told as {place in `wanted`: file, row and what is wrong}.
         """
+        if not len(wanted):
+            none = Vectors(np.zeros((0, self.dimension), np.int8), np.zeros(0, np.float32))
+            return none, none, {}
         (keys, of_keys), (values, of_values) = self.keys.at(wanted), self.values.at(wanted)
         try:
             return codec.quantise(keys), codec.quantise(values), {}

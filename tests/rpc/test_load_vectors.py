@@ -129,11 +129,6 @@ def test_vectors_that_do_not_fit_their_lines_are_told_and_nothing_stored_is_lost
     with pytest.raises(InvalidArgument, match="has 40 rows, the files 30 lines"):
         loader.load(client, [tmp_path / "facts.tsv"], "long", vectors=both)
     assert client.count("long") == 30
-    keys[11, 3] = np.nan
-    saved(tmp_path, ["\t".join(triple) for triple in facts(40)], keys, values)
-    broken = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
-    with pytest.raises(InvalidArgument, match=r"keys\.npy: row 11 holds a NaN"):
-        loader.load(client, [tmp_path / "facts.tsv"], "broken", vectors=broken)
 
 
 def test_files_that_hold_no_vectors_are_refused_by_name(tmp_path: Path) -> None:
@@ -160,3 +155,46 @@ def test_triples_with_metadata_keep_it_beside_their_vectors(client: Client) -> N
     list(client.insert_columns("facts", [(told, *vectors(2)), (TripleColumns.of([("g", "h", "i")]), *vectors(1))]))
     entries = client.get("facts", [1, 2, 3])
     assert [entry.triple.metadata for entry in entries] == [{"page": "7"}, {}, {}]
+
+
+def test_lines_without_a_vector_are_reported_like_bad_ones_and_the_others_loaded(
+    client: Client, tmp_path: Path
+) -> None:
+    triples, (keys, values) = facts(9000), vectors(9000)
+    keys[11, 3], values[40, 0], values[8999] = np.nan, np.inf, -np.inf
+    lines = ["\t".join(triple) for triple in triples]
+    lines[7] = lines[41] = "no triple"
+    lines.insert(3, "")
+    saved(tmp_path, lines, keys, values)
+    both = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
+    report = loader.load(client, [tmp_path / "facts.tsv"], "facts", vectors=both)
+    assert (report.lines, report.acked, report.bad, report.refused) == (9000, 8995, 5, 0)
+    k, v = tmp_path / "keys.npy", tmp_path / "values.npy"
+    assert [(problem.line, problem.reason) for problem in report.problems] == [
+        (9, "1 column instead of 3 (head, relation, tail)"),
+        (13, f"{k}: row 11 holds a NaN or an infinity"),
+        (42, f"{v}: row 40 holds a NaN or an infinity"),
+        (43, "1 column instead of 3 (head, relation, tail)"),
+        (9001, f"{v}: row 8999 holds a NaN or an infinity"),
+    ]
+    got = held(client, "facts")
+    bad = (7, 11, 40, 41, 8999)
+    assert list(got) == [triple for i, triple in enumerate(triples) if i not in bad]
+    for i in (0, 6, 8, 12, 39, 42, 8998):
+        np.testing.assert_allclose(got[triples[i]][0], keys[i], atol=0.02)
+        np.testing.assert_allclose(got[triples[i]][1], values[i], atol=0.02)
+
+
+@pytest.mark.parametrize(("row", "line"), [(11, 12), (30, 31)])
+def test_on_bad_fail_ends_at_the_first_line_that_is_bad_or_has_no_vector(
+    client: Client, tmp_path: Path, row: int, line: int
+) -> None:
+    keys, values = vectors(60)
+    values[row, 3] = np.nan
+    lines = ["\t".join(triple) for triple in facts(60)]
+    lines[35] = "no triple"
+    saved(tmp_path, lines, keys, values)
+    both = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
+    with pytest.raises(InvalidArgument, match=rf"facts\.tsv:{line}: .*values\.npy: row {row} holds a NaN .*stopped"):
+        loader.load(client, [tmp_path / "facts.tsv"], "facts", on_bad="fail", vectors=both)
+    assert client.count("facts") == row
