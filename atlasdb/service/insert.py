@@ -16,6 +16,7 @@ from atlasdb.engine.database import Database
 from atlasdb.engine.draft import Triples
 from atlasdb.service.lifetime import Lifetime
 from atlasdb.service.limits import check_columns, check_triples
+from atlasdb.service.memory import anonymous_bytes
 from atlasdb_contract.codec import columns_from_proto, vectors_from_proto
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import InsertAck
@@ -46,7 +47,7 @@ class InsertStream:
                 if isinstance(taken, Exception):
                     raise taken
                 try:
-                    yield ack_to_proto(taken.result())
+                    yield ack_to_proto(taken.result(), anonymous_bytes())
                 finally:
                     self._lifetime.end()
                     self._room.release()
@@ -100,12 +101,13 @@ class InsertStream:
         self._room.release()
 
 
-def ack_to_proto(ack: InsertAck) -> kpb.InsertAck:
-    """An ack for the wire."""
+def ack_to_proto(ack: InsertAck, memory: int) -> kpb.InsertAck:
+    """An ack for the wire, with the bytes of memory that the server has."""
     return kpb.InsertAck(
         sequence=ack.sequence,
         ids=ack.ids,
         created=ack.created,
         existing=ack.existing,
         refused=[kpb.TripleError(position=refusal.position, reason=refusal.reason) for refusal in ack.refused],
+        memory_bytes=memory,
     )

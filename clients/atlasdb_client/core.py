@@ -238,7 +238,7 @@ def build(collection: str, seed: int) -> Call[t.Progress]:
         "Admin",
         "Build",
         request,
-        lambda m: t.Progress(m.stage, int(m.done), int(m.total), Generation(m.generation)),
+        lambda m: t.Progress(m.stage, int(m.done), int(m.total), Generation(m.generation), memory=int(m.memory_bytes)),
         patient=True,
     )
 

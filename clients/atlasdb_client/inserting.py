@@ -150,6 +150,7 @@ class InsertWindow:
             message.created,
             message.existing,
             tuple(t.Refusal(e.position, e.reason) for e in message.refused),
+            message.memory_bytes,
         )
 
 

@@ -133,6 +133,8 @@ class _Loading:
         self._unacked: deque[Batch] = deque()
         self._position = 0
         """Bytes of the files that are done with."""
+        self._memory = 0
+        """Bytes that the server has, as its last ack told."""
         self._failure: AtlasError | None = None
 
     def run(self, patience: float) -> LoadReport:
@@ -275,6 +277,7 @@ class _Loading:
         self._report.existing += ack.existing
         self._report.refused += len(reasons)
         self._report.acked += count - len(reasons)
+        self._memory = ack.memory
         self._show()
 
     def _done(self, batch: Batch) -> None:
@@ -285,7 +288,8 @@ class _Loading:
         self._show()
 
     def _show(self) -> None:
-        self._meter.show(f"loading {self._collection}", self._position, self._size, self._report.acked, "triples")
+        stage, acked = f"loading {self._collection}", self._report.acked
+        self._meter.show(stage, self._position, self._size, acked, "triples", self._memory)
 
     def _problem(self, file: str, line: int, reason: str) -> None:
         problem = BadPlace(file, line, reason)

@@ -173,6 +173,8 @@ class InsertAck:
     created: int
     existing: int
     refused: tuple[Refusal, ...] = ()
+    memory: int = 0
+    """Bytes of the server's anonymous memory, where it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,8 @@ class Progress:
     total: int
     generation: Generation = Generation(0)
     damage: tuple[str, ...] = ()
+    memory: int = 0
+    """Bytes of the server's anonymous memory, where it tells."""
 
 
 # How a fetch came to its Block. Logits are those of a walk's row: the mean of rows that are alike.

@@ -88,7 +88,7 @@ class Heard(Silent):
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
 
-    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
         self.shown.append((done, total, count))
 
 
@@ -233,7 +233,7 @@ def test_ctrl_c_keeps_what_was_acked_and_the_same_load_continues(
     client: Client, store: SmallStore, tmp_path: Path
 ) -> None:
     class Impatient(Heard):
-        def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+        def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
             if count > 4000:
                 raise KeyboardInterrupt
 

@@ -147,18 +147,20 @@ class TripleError(_message.Message):
     def __init__(self, position: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class InsertAck(_message.Message):
-    __slots__ = ("sequence", "ids", "created", "existing", "refused")
+    __slots__ = ("sequence", "ids", "created", "existing", "refused", "memory_bytes")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     EXISTING_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     ids: _containers.RepeatedScalarFieldContainer[int]
     created: int
     existing: int
     refused: _containers.RepeatedCompositeFieldContainer[TripleError]
-    def __init__(self, sequence: _Optional[int] = ..., ids: _Optional[_Iterable[int]] = ..., created: _Optional[int] = ..., existing: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[TripleError, _Mapping]]] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, sequence: _Optional[int] = ..., ids: _Optional[_Iterable[int]] = ..., created: _Optional[int] = ..., existing: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[TripleError, _Mapping]]] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
     __slots__ = ("collection", "ids", "triples")
