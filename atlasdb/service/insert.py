@@ -71,15 +71,7 @@ class InsertStream:
             self._taken.put(None)
 
     def _take(self, request: kpb.InsertRequest) -> Future[InsertAck]:
-        if request.HasField("columns"):
-            if request.triples:
-                raise InvalidArgument("a request brings triples or columns, not both; send the rest in another one")
-            columns = columns_from_proto(request.columns)
-            check_columns(columns)
-            triples: Triples = columns
-        else:
-            triples = request.triples
-            check_triples(request.triples)
+        triples = triples_of(request)
         keys = vectors_from_proto(request.keys, "keys") if request.HasField("keys") else None
         values = vectors_from_proto(request.values, "values") if request.HasField("values") else None
         return self._database.insert(request.collection, triples, keys, values, request.sequence)
@@ -99,6 +91,18 @@ class InsertStream:
                 if isinstance(self._taken.get(), Future):
                     self._lifetime.end()
         self._room.release()
+
+
+def triples_of(request: kpb.InsertRequest | kpb.FindRequest) -> Triples:
+    """Those of a request, in whichever form it has them. InvalidArgument for both, too many, or one too large."""
+    if not request.HasField("columns"):
+        check_triples(request.triples)
+        return request.triples
+    if request.triples:
+        raise InvalidArgument("a request brings triples or columns, not both; send the rest in another one")
+    columns = columns_from_proto(request.columns)
+    check_columns(columns)
+    return columns
 
 
 def ack_to_proto(ack: InsertAck, memory: int) -> kpb.InsertAck:

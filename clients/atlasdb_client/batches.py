@@ -35,6 +35,7 @@ class Batch:
     file: str = ""
     position: int = 0
     acked: int = 0
+    looked_up: bool = False
 
     def __len__(self) -> int:
         return len(self.lines)

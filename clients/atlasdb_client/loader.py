@@ -5,7 +5,8 @@
                             └── places of their lines ───┘   a queue: what is in it is not acked yet
 
 When the server goes away, the batches of the queue are sent again to the next one that answers; the store knows those
-that had arrived. So a load may be stopped at any moment and started again.
+that had arrived. So a load may be stopped at any moment and started again. Triples that bring their vectors are then
+looked up first, and those that are there already aren't sent.
 """
 
 import itertools
@@ -84,7 +85,8 @@ def load(
     `config` None takes the collection as it is, or the default for a new one. `on_bad` "skip" reports
     bad lines and goes on; "fail" ends with InvalidArgument at the first, what came before it being
     stored. `progress` None shows nothing. `patience` is how many seconds a server that went away is waited for.
-    `vectors` are the lines' keys and values, in order; without them the server encodes.
+    `vectors` are the lines' keys and values, in order; without them the server encodes. Where the collection holds
+    entries already, only the vectors of triples that are missing are sent.
     Errors: those of `TripleFile` before anything is sent, those of the store, Unavailable.
     """
     paths = [Path(file) for file in files]
@@ -93,8 +95,9 @@ def load(
         known = any(one.name == collection for one in client.collections())
         config = None if known else CollectionConfig(NO_ENCODER, vectors.dimension)
     ensure(client, collection, config)
+    resumes = vectors is not None and client.count(collection) > 0
     with progress or Silent() as meter:
-        loading = _Loading(client, collection, paths, sum(sizes), on_bad, meter, vectors)
+        loading = _Loading(client, collection, paths, sum(sizes), on_bad, meter, vectors, resumes)
         return loading.run(patience)
 
 
@@ -121,6 +124,7 @@ class _Loading:
         on_bad: Literal["skip", "fail"],
         meter: Meter,
         vectors: VectorFiles | None,
+        resumes: bool,
     ) -> None:
         self._client = client
         self._collection = collection
@@ -129,6 +133,8 @@ class _Loading:
         self._on_bad = on_bad
         self._meter = meter
         self._vectors = vectors
+        self._resumes = resumes
+        """Triples are looked up before their vectors are sent."""
         self._report = LoadReport()
         self._unacked: deque[Batch] = deque()
         self._position = 0
@@ -233,6 +239,8 @@ class _Loading:
     def _with_vectors(self, read: Iterator[Batch], files: VectorFiles) -> Iterator[ColumnBatch]:
         for batch in read:
             batch.forget_acked()
+            if self._resumes and not batch.looked_up:
+                self._look_up(batch)
             try:
                 keys, values, bad = files.rows(batch.rows)
             except AtlasError as error:
@@ -245,6 +253,14 @@ class _Loading:
                 yield batch.triples, keys.take(slice(len(batch))), values.take(slice(len(batch)))
             else:
                 self._done(batch)
+
+    def _look_up(self, batch: Batch) -> None:
+        """Which of its triples are there already? Those need no vectors."""
+        there = self._client.find(self._collection, batch.triples) != 0
+        batch.keep(~there)
+        batch.looked_up = True
+        self._report.existing += int(there.sum())
+        self._report.acked += int(there.sum())
 
     def _tell_bad(self, batch: Batch) -> None:
         """Report its bad lines, once; of a load that ends at the first, nothing from there on is sent."""

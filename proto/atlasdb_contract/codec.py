@@ -124,6 +124,16 @@ def _check_text(text: bytes, ends: npt.NDArray[np.int64]) -> None:
         raise InvalidArgument(f"columns: triple {bad // 3} ends within a character") from None
 
 
+def ids_to_bytes(ids: t.Ids) -> bytes:
+    """u64 (N,)."""
+    return ids.astype("<u8", copy=False).tobytes()
+
+
+def ids_from_bytes(ids: bytes) -> t.Ids:
+    """A view."""
+    return np.frombuffer(ids, "<u8")
+
+
 def config_to_proto(config: t.CollectionConfig) -> kpb.CollectionConfig:
     """A collection's config."""
     message = kpb.CollectionConfig(encoder=config.encoder, dimension=config.dimension, phrases=config.phrases)
@@ -216,7 +226,7 @@ def block_to_proto(block: t.Block) -> rpb.Block:
     return rpb.Block(
         sequence=block.sequence,
         generation=block.generation,
-        ids=block.ids.astype("<u8", copy=False).tobytes(),
+        ids=ids_to_bytes(block.ids),
         keys=vectors_to_proto(block.keys),
         values=vectors_to_proto(block.values),
         scores=block.scores.astype("<f4", copy=False).tobytes(),
@@ -236,7 +246,7 @@ def block_from_proto(message: rpb.Block) -> t.Block:
     """Views of the message's bytes."""
     c = message.cost
     return t.Block(
-        np.frombuffer(message.ids, "<u8"),
+        ids_from_bytes(message.ids),
         vectors_from_proto(message.keys, "keys"),
         vectors_from_proto(message.values, "values"),
         np.frombuffer(message.scores, "<f4"),

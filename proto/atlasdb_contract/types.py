@@ -64,11 +64,6 @@ class TripleColumns:
         """Where each triple's text begins, and the last one ends: int64 (N + 1,)."""
         return np.concatenate([[0], self.lengths.sum(axis=1, dtype=np.int64).cumsum()])
 
-    def part(self, start: int, stop: int) -> "TripleColumns":
-        """Those from `start` to `stop`."""
-        bounds = self.bounds[[start, stop]].tolist()
-        return TripleColumns(self.text[bounds[0] : bounds[1]], self.lengths[start:stop])
-
     def kept(self, mask: npt.NDArray[np.bool_]) -> "TripleColumns":
         """Those that are True in `mask` (N,)."""
         text = np.frombuffer(self.text, np.uint8)[np.repeat(mask, np.diff(self.bounds))]

@@ -153,8 +153,11 @@ def _explain(commands: Any) -> None:
 
 
 def _get(commands: Any) -> None:
-    parser = _command(commands, "get", "entries:get", "show entries by their ids")
-    parser.add_argument("ids", metavar="ID", nargs="+", type=_positive, help="entry ids")
+    parser = _command(commands, "get", "entries:get", "show entries by id or by triple")
+    parser.add_argument("ids", metavar="ID", nargs="*", type=_positive, help="entry ids")
+    parser.add_argument(
+        "--triple", nargs=3, metavar=("HEAD", "RELATION", "TAIL"), action="append", default=[], help="may be repeated"
+    )
 
 
 def _delete(commands: Any) -> None:

@@ -224,6 +224,22 @@ class GetReply(_message.Message):
     values: Vectors
     def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., keys: _Optional[_Union[Vectors, _Mapping]] = ..., values: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
 
+class FindRequest(_message.Message):
+    __slots__ = ("collection", "triples", "columns")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TRIPLES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    triples: _containers.RepeatedCompositeFieldContainer[Triple]
+    columns: TripleColumns
+    def __init__(self, collection: _Optional[str] = ..., triples: _Optional[_Iterable[_Union[Triple, _Mapping]]] = ..., columns: _Optional[_Union[TripleColumns, _Mapping]] = ...) -> None: ...
+
+class FindReply(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: bytes
+    def __init__(self, ids: _Optional[bytes] = ...) -> None: ...
+
 class ScanRequest(_message.Message):
     __slots__ = ("collection", "after", "limit", "fields", "head", "relation")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
