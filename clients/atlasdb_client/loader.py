@@ -30,7 +30,7 @@ from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, Trip
 KEPT = 20
 """Bad lines whose reason a report keeps; all are counted."""
 PATIENCE = 60.0
-"""Seconds without an ack after which a server that went away is given up."""
+"""Seconds without an answer after which a server that went away is given up."""
 PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries; the last one again and again."""
 
@@ -142,6 +142,9 @@ class _Loading:
         self._memory = 0
         """Bytes that the server has, as its last ack told."""
         self._failure: AtlasError | None = None
+        self._gone_since: float | None = None
+        """When the server went away."""
+        self._pauses: Iterator[float] = iter(())
 
     def run(self, patience: float) -> LoadReport:
         """Everything to its ack; the report. Raises what ended the load early."""
@@ -160,24 +163,26 @@ class _Loading:
 
     def _try_until_done(self, read: Iterator[Batch], patience: float) -> None:
         """Insert; when the server goes away, again with what was not acked, for `patience` seconds."""
-        gone_since: float | None = None
-        pauses = iter(PAUSES)
         while True:
             again = list(self._unacked)
             try:
                 for ack in self._insert(itertools.chain(again, read)):
                     self._settle(ack)
-                    if gone_since is not None:
-                        gone_since, pauses = None, iter(PAUSES)
-                        self._meter.say(f"the server at {self._client.target} is back")
+                    self._heard_of()
                 return
             except (Unavailable, Cancelled) as error:
-                if gone_since is None:
-                    gone_since = time.monotonic()
+                if self._gone_since is None:
+                    self._gone_since, self._pauses = time.monotonic(), iter(PAUSES)
                     self._meter.say(f"the server at {self._client.target} went away; trying for {patience:.0f} s")
-                if time.monotonic() - gone_since > patience:
+                if time.monotonic() - self._gone_since > patience:
                     raise Unavailable(f"gave up after {patience:.0f} s, what was acked is stored: {error}") from None
-                time.sleep(next(pauses, PAUSES[-1]))
+                time.sleep(next(self._pauses, PAUSES[-1]))
+
+    def _heard_of(self) -> None:
+        """The server has answered."""
+        if self._gone_since is not None:
+            self._gone_since = None
+            self._meter.say(f"the server at {self._client.target} is back")
 
     # ---- from the files to the store ----
 
@@ -257,6 +262,7 @@ class _Loading:
     def _look_up(self, batch: Batch) -> None:
         """Which of its triples are there already? Those need no vectors."""
         there = self._client.find(self._collection, batch.triples) != 0
+        self._heard_of()
         batch.keep(~there)
         batch.looked_up = True
         self._report.existing += int(there.sum())

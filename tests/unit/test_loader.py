@@ -4,6 +4,7 @@
 
 import gzip
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -254,6 +255,27 @@ def test_with_vectors_too_a_server_may_go_away(
     assert len(places) == len(set(places)) == 9
     assert len(heard.said) > 9 or (moment == "before_finding" and not resumed)
     assert heard.shown[-1][0] == heard.shown[-1][1]
+
+
+def test_a_server_that_is_back_and_finds_everything_may_go_away_again(
+    client: Client, store: SmallStore, tmp_path: Path
+) -> None:
+    """Later than the patience with it: what it found in between were answers."""
+
+    def slow(find: int, context: grpc.ServicerContext) -> None:
+        time.sleep(0.2)
+        if find in (2, 8):
+            gone(context)
+
+    file = facts(tmp_path, 80_000)
+    np.save(tmp_path / "keys.npy", np.ones((80_000, 4), np.float32))
+    vectors = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "keys.npy")
+    load(client, [file], "facts", vectors=vectors)
+    store.before_finding = slow
+    heard = Heard()
+    report = load(client, [file], "facts", progress=heard, patience=0.5, vectors=vectors)
+    assert (report.created, report.existing) == (0, 80_000)
+    assert [said.split()[-1] == "back" for said in heard.said] == [False, True] * 2
 
 
 def test_refused_lines_keep_their_numbers_when_chunks_are_sent_again(
