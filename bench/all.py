@@ -27,17 +27,20 @@ EXTRA = ("threadpoolctl",)
 
 @dataclass(frozen=True)
 class Bench:
-    """A script with its arguments, in which {world} is the folder of a world; `packages` that it cannot do without."""
+    """A script with its arguments, in which {world} is the folder of a world; `packages` that it cannot do without;
+    `kind` tells runs of one script apart."""
 
     script: str
     arguments: tuple[str, ...] = ()
     world: str = ""
     packages: tuple[str, ...] = ()
+    kind: str = ""
 
     @property
     def name(self) -> str:
         """Of its result."""
-        return self.script if self.world in ("", REAL) else f"{self.script}-{self.world}"
+        kind = self.kind or self.world.removeprefix(REAL)
+        return f"{self.script}-{kind}" if kind else self.script
 
 
 BENCHES = (
@@ -45,6 +48,7 @@ BENCHES = (
     Bench("roundtrip"),
     Bench("streams"),
     Bench("load"),
+    Bench("load", ("--vectors", "384", "--triples", "1000000"), kind="vectors"),
     Bench("recall"),
     Bench("grounding"),
     Bench("descent", ("{world}", "--entries", "10000,100000"), REAL),

@@ -16,6 +16,7 @@ from atlasdb.engine.draft import TripleLike, Triples
 from atlasdb.engine.engine import EncoderLike, Engine
 from atlasdb.engine.explain import explained
 from atlasdb.engine.fetch import fetch, search
+from atlasdb.engine.find import find
 from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.stats import StoreStats, stats
@@ -30,8 +31,10 @@ from atlasdb_contract.types import (
     CollectionConfig,
     Entry,
     Hit,
+    Ids,
     InsertAck,
     Progress,
+    TripleColumns,
     Vectors,
 )
 
@@ -128,6 +131,10 @@ class Database:
     def get(self, name: str, ids: Sequence[int], fields: EntryFields = BARE) -> list[Entry]:
         """The entries of these ids, in this order; a missing one is left out."""
         return get(self._engine, name, ids, fields)
+
+    def find(self, name: str, triples: TripleColumns) -> Ids:
+        """The entry of each of N triples: u64 (N,), 0 where it is not there, as one with a blank part never is."""
+        return find(self._engine, name, triples)
 
     def scan(
         self,

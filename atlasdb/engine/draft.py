@@ -14,7 +14,7 @@ import numpy.typing as npt
 from atlasdb.engine.packing import packed
 from atlasdb.format import Flag, entry_text
 from atlasdb.ingest.phrases import Phrasing
-from atlasdb.siphash import of_spans
+from atlasdb.siphash import Salt, of_spans
 from atlasdb.store.identity import Facts, subject_hashes, text_identities
 from atlasdb.store.registry import CollectionRecord
 from atlasdb_contract.errors import InvalidArgument
@@ -114,14 +114,17 @@ class _Hollow:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+def facts_of(columns: TripleColumns, salt: Salt) -> tuple[Facts, npt.NDArray[np.bool_]]:
+    """N triples as facts, not all of them distinct, and which have a blank part."""
+    texts, ends, stops, blank = packed(np.frombuffer(columns.text or b"\0", np.uint8), columns.lengths)
+    return Facts.of(texts, np.concatenate([[0], ends[:-1]]), stops, ends, salt), blank
+
+
 def _of_columns(record: CollectionRecord, columns: TripleColumns) -> Draft:
     """Forward entries alone, whose vectors were given: nothing is done triple by triple."""
-    text = np.frombuffer(columns.text or b"\0", np.uint8)
-    texts, ends, stops, blank = packed(text, columns.lengths)
-    starts = np.concatenate([[0], ends[:-1]])
-    facts = Facts.of(texts, starts, stops, ends, record.salt)
+    facts, blank = facts_of(columns, record.salt)
     first, fact_at = _distinct(facts, blank)
-    heads = np.concatenate([[0], np.cumsum(columns.lengths.sum(axis=1, dtype=np.int64))])[:-1][first]
+    text, heads = np.frombuffer(columns.text or b"\0", np.uint8), columns.bounds[:-1][first]
     subjects = of_spans(text, heads, heads + columns.lengths[first, 0], record.salt)[:, 0].copy()
     refused = tuple(Refusal(i, "head, relation and tail must not be empty") for i in np.flatnonzero(blank).tolist())
     count = len(first)

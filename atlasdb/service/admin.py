@@ -12,6 +12,7 @@ from atlasdb.engine.database import Database
 from atlasdb.engine.stats import CollectionStats
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb.service.lifetime import STOPPING, Lifetime
+from atlasdb.service.memory import anonymous_bytes
 from atlasdb.service.progress import Pace, told
 from atlasdb_contract.errors import Cancelled, Unavailable
 from atlasdb_contract.types import Progress
@@ -55,10 +56,10 @@ class Admin(agrpc.AdminServicer):
 
             def report(progress: Progress) -> None:
                 if pace.due(progress.stage):
-                    tell(apb.Progress(stage=progress.stage, done=progress.done, total=progress.total))
+                    tell(build_to_proto(progress))
 
             generation = self._database.build(request.collection, request.seed, cancelled, report)
-            tell(apb.Progress(stage="done", done=1, total=1, generation=generation))
+            tell(build_to_proto(Progress("done", 1, 1, generation)))
 
         return self._told(build, context)
 
@@ -89,6 +90,17 @@ class Admin(agrpc.AdminServicer):
             if self._lifetime.stopping:
                 raise Unavailable(STOPPING) from None
             raise
+
+
+def build_to_proto(progress: Progress) -> apb.Progress:
+    """How far a build is, and what memory the server has."""
+    return apb.Progress(
+        stage=progress.stage,
+        done=progress.done,
+        total=progress.total,
+        generation=progress.generation,
+        memory_bytes=anonymous_bytes(),
+    )
 
 
 def verify_to_proto(collection: str, progress: Progress, damage: Iterable[str]) -> apb.VerifyProgress:

@@ -16,6 +16,7 @@ from atlasdb.engine.database import Database
 from atlasdb.engine.draft import Triples
 from atlasdb.service.lifetime import Lifetime
 from atlasdb.service.limits import check_columns, check_triples
+from atlasdb.service.memory import anonymous_bytes
 from atlasdb_contract.codec import columns_from_proto, vectors_from_proto
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import InsertAck
@@ -46,7 +47,7 @@ class InsertStream:
                 if isinstance(taken, Exception):
                     raise taken
                 try:
-                    yield ack_to_proto(taken.result())
+                    yield ack_to_proto(taken.result(), anonymous_bytes())
                 finally:
                     self._lifetime.end()
                     self._room.release()
@@ -70,15 +71,7 @@ class InsertStream:
             self._taken.put(None)
 
     def _take(self, request: kpb.InsertRequest) -> Future[InsertAck]:
-        if request.HasField("columns"):
-            if request.triples:
-                raise InvalidArgument("a request brings triples or columns, not both; send the rest in another one")
-            columns = columns_from_proto(request.columns)
-            check_columns(columns)
-            triples: Triples = columns
-        else:
-            triples = request.triples
-            check_triples(request.triples)
+        triples = triples_of(request)
         keys = vectors_from_proto(request.keys, "keys") if request.HasField("keys") else None
         values = vectors_from_proto(request.values, "values") if request.HasField("values") else None
         return self._database.insert(request.collection, triples, keys, values, request.sequence)
@@ -100,12 +93,25 @@ class InsertStream:
         self._room.release()
 
 
-def ack_to_proto(ack: InsertAck) -> kpb.InsertAck:
-    """An ack for the wire."""
+def triples_of(request: kpb.InsertRequest | kpb.FindRequest) -> Triples:
+    """Those of a request, in whichever form it has them. InvalidArgument for both, too many, or one too large."""
+    if not request.HasField("columns"):
+        check_triples(request.triples)
+        return request.triples
+    if request.triples:
+        raise InvalidArgument("a request brings triples or columns, not both; send the rest in another one")
+    columns = columns_from_proto(request.columns)
+    check_columns(columns)
+    return columns
+
+
+def ack_to_proto(ack: InsertAck, memory: int) -> kpb.InsertAck:
+    """An ack for the wire, with the bytes of memory that the server has."""
     return kpb.InsertAck(
         sequence=ack.sequence,
         ids=ack.ids,
         created=ack.created,
         existing=ack.existing,
         refused=[kpb.TripleError(position=refusal.position, reason=refusal.reason) for refusal in ack.refused],
+        memory_bytes=memory,
     )

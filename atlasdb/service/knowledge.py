@@ -6,12 +6,12 @@ import grpc
 
 from atlasdb.engine.database import Database
 from atlasdb.engine.read import EntryFields
-from atlasdb.service.insert import InsertStream
+from atlasdb.service.insert import InsertStream, triples_of
 from atlasdb.service.lifetime import Lifetime
 from atlasdb.service.limits import IDS, TEXTS, at_most, check_reply, check_triples
 from atlasdb_contract import codec
 from atlasdb_contract.ids import EntryId
-from atlasdb_contract.types import Entry, Vectors
+from atlasdb_contract.types import Entry, TripleColumns, Vectors
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import knowledge_pb2_grpc as kgrpc
 
@@ -53,6 +53,12 @@ class Knowledge(kgrpc.KnowledgeServicer):
         reply = kpb.GetReply(entries=map(codec.entry_to_proto, entries), keys=keys, values=values)
         check_reply(reply)
         return reply
+
+    def Find(self, request: kpb.FindRequest, _: Context) -> kpb.FindReply:
+        triples = triples_of(request)
+        if not isinstance(triples, TripleColumns):
+            triples = TripleColumns.of((triple.head, triple.relation, triple.tail) for triple in triples)
+        return kpb.FindReply(ids=codec.ids_to_bytes(self._database.find(request.collection, triples)))
 
     def Scan(self, request: kpb.ScanRequest, _: Context) -> Iterator[kpb.ScanChunk]:
         chunks = self._database.scan(

@@ -148,6 +148,11 @@ class Client:
         """
         return [entry for call in core.get(collection, ids, texts, keys, values) for entry in self._answer(call)]
 
+    def find(self, collection: str, triples: t.TripleColumns | Iterable[TripleLike]) -> t.Ids:
+        """The entry of each of N triples: u64 (N,), 0 where it is not there. Their sources don't count."""
+        found = [self._answer(call) for call in core.find(collection, triples)]
+        return np.concatenate([np.zeros(0, np.uint64), *found])
+
     def scan(
         self,
         collection: str,

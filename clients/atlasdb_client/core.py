@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from atlasdb_client.inserting import TripleLike, VectorsLike, as_triples, parts
+from atlasdb_client.inserting import TripleLike, VectorsLike, as_columns, as_triples, column_parts, parts
 from atlasdb_client.stats import CollectionStats, StoreStats
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
@@ -121,6 +121,15 @@ def get(collection: str, ids: Iterable[int], texts: bool, keys: bool, values: bo
         Call("Knowledge", "Get", request, codec.entries_from_proto)
         for part in parts(_checked_ids(ids), GET_IDS)
         for request in [kpb.GetRequest(collection=collection, ids=part, fields=wanted)]
+    ]
+
+
+def find(collection: str, triples: t.TripleColumns | Iterable[TripleLike]) -> list[Call[t.Ids]]:
+    """Entries of triples, in as many calls as the message limit needs."""
+    return [
+        Call("Knowledge", "Find", request, lambda reply: codec.ids_from_bytes(reply.ids))
+        for _, part in column_parts(as_columns(triples), codec.CHUNK_COLUMNS)
+        for request in [kpb.FindRequest(collection=collection, columns=codec.columns_to_proto(part))]
     ]
 
 
@@ -238,7 +247,7 @@ def build(collection: str, seed: int) -> Call[t.Progress]:
         "Admin",
         "Build",
         request,
-        lambda m: t.Progress(m.stage, int(m.done), int(m.total), Generation(m.generation)),
+        lambda m: t.Progress(m.stage, int(m.done), int(m.total), Generation(m.generation), memory=int(m.memory_bytes)),
         patient=True,
     )
 

@@ -90,19 +90,37 @@ def column_requests(collection: str, batches: Iterable[ColumnBatch]) -> Iterator
                 yield request
             continue
         size = min(codec.CHUNK_COLUMNS, max(1, CHUNK_VECTOR_BYTES * 2 // _vector_bytes(keys)))
-        ends = np.concatenate([[0], columns.lengths.sum(axis=1, dtype=np.int64).cumsum()])
-        start = 0
-        while start < len(columns):
-            fitting = int(np.searchsorted(ends, ends[start] + COLUMN_BYTES, side="right")) - 1
-            stop = min(len(columns), start + size, max(start + 1, fitting))
-            part = t.TripleColumns(columns.text[ends[start] : ends[stop]], columns.lengths[start:stop])
+        for start, part in column_parts(columns, size):
+            stop = start + len(part)
             sequence += 1
             request = kpb.InsertRequest(collection=collection, sequence=sequence)
             request.columns.CopyFrom(codec.columns_to_proto(part))
             request.keys.CopyFrom(codec.vectors_to_proto(_slice(keys, start, stop, "keys")))
             request.values.CopyFrom(codec.vectors_to_proto(_slice(values, start, stop, "values")))
-            start = stop
             yield request
+
+
+def column_parts(columns: t.TripleColumns, size: int) -> Iterator[tuple[int, t.TripleColumns]]:
+    """Columns in parts of at most `size` triples and about COLUMN_BYTES, each with the place of its first triple."""
+    bounds, start = columns.bounds, 0
+    while start < len(columns):
+        fitting = int(np.searchsorted(bounds, bounds[start] + COLUMN_BYTES, side="right")) - 1
+        stop = min(len(columns), start + size, max(start + 1, fitting))
+        yield start, t.TripleColumns(columns.text[bounds[start] : bounds[stop]], columns.lengths[start:stop])
+        start = stop
+
+
+def as_columns(triples: t.TripleColumns | Iterable[TripleLike]) -> t.TripleColumns:
+    """Head, relation and tail of each. InvalidArgument names the position of a bad one, from 0."""
+    if isinstance(triples, t.TripleColumns):
+        return triples
+    known = list(as_triples(triples))
+    try:
+        return t.TripleColumns.of(triple.identity for triple in known)
+    except UnicodeEncodeError:
+        for position, triple in enumerate(known):
+            _triple_message(triple, position)
+        raise
 
 
 def _vector_bytes(vectors: VectorsLike) -> int:
@@ -150,6 +168,7 @@ class InsertWindow:
             message.created,
             message.existing,
             tuple(t.Refusal(e.position, e.reason) for e in message.refused),
+            message.memory_bytes,
         )
 
 

@@ -1,11 +1,12 @@
 """Files into a collection, through whatever happens on the way.
 
-    files ──▶ reader ──▶ triples ──▶ client.insert ──▶ acks
-                  │                                      │
-                  └── places (file, line) of triples ────┘   a queue: what is in it is not acked yet
+    files ──▶ reader ──▶ batches ──▶ client.insert ──▶ acks
+                            │                            │
+                            └── places of their lines ───┘   a queue: what is in it is not acked yet
 
-When the server goes away, the triples of the queue are sent again to the next one that answers; the
-store knows those that had arrived. So a load may be stopped at any moment and started again.
+When the server goes away, the batches of the queue are sent again to the next one that answers; the store knows those
+that had arrived. So a load may be stopped at any moment and started again. Triples that bring their vectors are then
+looked up first, and those that are there already aren't sent.
 """
 
 import itertools
@@ -14,23 +15,22 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import numpy as np
-
+from atlasdb_client.batches import Batch, batches
 from atlasdb_client.client import Client
 from atlasdb_client.inserting import ColumnBatch
 from atlasdb_client.progress import Meter, Silent
-from atlasdb_client.readers import BadLine, TripleFile, check
+from atlasdb_client.readers import TripleFile, check
 from atlasdb_client.vectors import VectorFiles
-from atlasdb_contract.codec import CHUNK_COLUMNS
+from atlasdb_contract.codec import CHUNK_COLUMNS, CHUNK_TRIPLES
 from atlasdb_contract.errors import AlreadyExists, AtlasError, Cancelled, InvalidArgument, Unavailable
-from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, Triple, TripleColumns
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, Triple
 
 KEPT = 20
 """Bad lines whose reason a report keeps; all are counted."""
 PATIENCE = 60.0
-"""Seconds without an ack after which a server that went away is given up."""
+"""Seconds without an answer after which a server that went away is given up."""
 PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries; the last one again and again."""
 
@@ -60,7 +60,7 @@ class LoadReport:
     refused: int = 0
     """Triples the server did not take."""
     bad: int = 0
-    """Lines that hold no triple."""
+    """Lines that hold no triple, or whose vectors are none."""
     acked: int = 0
     """Triples in the store: those of this load that were created or there."""
     problems: tuple[BadPlace, ...] = ()
@@ -85,7 +85,8 @@ def load(
     `config` None takes the collection as it is, or the default for a new one. `on_bad` "skip" reports
     bad lines and goes on; "fail" ends with InvalidArgument at the first, what came before it being
     stored. `progress` None shows nothing. `patience` is how many seconds a server that went away is waited for.
-    `vectors` are the lines' keys and values, in order; without them the server encodes.
+    `vectors` are the lines' keys and values, in order; without them the server encodes. Where the collection holds
+    entries already, only the vectors of triples that are missing are sent.
     Errors: those of `TripleFile` before anything is sent, those of the store, Unavailable.
     """
     paths = [Path(file) for file in files]
@@ -94,8 +95,9 @@ def load(
         known = any(one.name == collection for one in client.collections())
         config = None if known else CollectionConfig(NO_ENCODER, vectors.dimension)
     ensure(client, collection, config)
+    resumes = vectors is not None and client.count(collection) > 0
     with progress or Silent() as meter:
-        loading = _Loading(client, collection, paths, sum(sizes), on_bad, meter, vectors)
+        loading = _Loading(client, collection, paths, sum(sizes), on_bad, meter, vectors, resumes)
         return loading.run(patience)
 
 
@@ -110,17 +112,6 @@ def ensure(client: Client, collection: str, config: CollectionConfig | None) -> 
             return
 
 
-class _Sent(NamedTuple):
-    """A triple on its way, where it stands, and how many bytes of all files were read with it."""
-
-    triple: Triple
-    file: Path
-    line: int
-    position: int
-    row: int
-    """Of its vectors."""
-
-
 class _Loading:
     """One load under way."""
 
@@ -133,6 +124,7 @@ class _Loading:
         on_bad: Literal["skip", "fail"],
         meter: Meter,
         vectors: VectorFiles | None,
+        resumes: bool,
     ) -> None:
         self._client = client
         self._collection = collection
@@ -141,114 +133,188 @@ class _Loading:
         self._on_bad = on_bad
         self._meter = meter
         self._vectors = vectors
+        self._resumes = resumes
+        """Triples are looked up before their vectors are sent."""
         self._report = LoadReport()
-        self._unacked: deque[_Sent] = deque()
+        self._unacked: deque[Batch] = deque()
+        self._position = 0
+        """Bytes of the files that are done with."""
+        self._memory = 0
+        """Bytes that the server has, as its last ack told."""
         self._failure: AtlasError | None = None
+        self._gone_since: float | None = None
+        """When the server went away."""
+        self._pauses: Iterator[float] = iter(())
 
     def run(self, patience: float) -> LoadReport:
         """Everything to its ack; the report. Raises what ended the load early."""
         began = time.monotonic()
-        sents = self._sents()
+        read = self._read()
         try:
-            self._try_until_done(sents, patience)
+            self._try_until_done(read, patience)
         except KeyboardInterrupt:
             self._report.interrupted = True
         finally:
-            sents.close()
+            read.close()
             self._report.seconds = time.monotonic() - began
         if self._failure is not None:
             raise self._failure
         return self._report
 
-    def _try_until_done(self, sents: Iterator[_Sent], patience: float) -> None:
+    def _try_until_done(self, read: Iterator[Batch], patience: float) -> None:
         """Insert; when the server goes away, again with what was not acked, for `patience` seconds."""
-        gone_since: float | None = None
-        pauses = iter(PAUSES)
         while True:
             again = list(self._unacked)
             try:
-                for ack in self._insert(itertools.chain(again, sents)):
+                for ack in self._insert(itertools.chain(again, read)):
                     self._settle(ack)
-                    if gone_since is not None:
-                        gone_since, pauses = None, iter(PAUSES)
-                        self._meter.say(f"the server at {self._client.target} is back")
+                    self._heard_of()
                 return
             except (Unavailable, Cancelled) as error:
-                if gone_since is None:
-                    gone_since = time.monotonic()
+                if self._gone_since is None:
+                    self._gone_since, self._pauses = time.monotonic(), iter(PAUSES)
                     self._meter.say(f"the server at {self._client.target} went away; trying for {patience:.0f} s")
-                if time.monotonic() - gone_since > patience:
+                if time.monotonic() - self._gone_since > patience:
                     raise Unavailable(f"gave up after {patience:.0f} s, what was acked is stored: {error}") from None
-                time.sleep(next(pauses, PAUSES[-1]))
+                time.sleep(next(self._pauses, PAUSES[-1]))
 
-    def _insert(self, sents: Iterator[_Sent]) -> Iterator[InsertAck]:
-        """Send them, with their vectors if they have any."""
-        if self._vectors is None:
-            return self._client.insert(self._collection, (sent.triple for sent in sents))
-        return self._client.insert_columns(self._collection, self._batches(sents, self._vectors))
+    def _heard_of(self) -> None:
+        """The server has answered."""
+        if self._gone_since is not None:
+            self._gone_since = None
+            self._meter.say(f"the server at {self._client.target} is back")
 
-    def _batches(self, sents: Iterator[_Sent], vectors: VectorFiles) -> Iterator[ColumnBatch]:
-        while batch := list(itertools.islice(sents, CHUNK_COLUMNS)):
-            triples: TripleColumns | list[Triple] = [sent.triple for sent in batch]
-            if not any(sent.triple.source or sent.triple.metadata for sent in batch):
-                triples = TripleColumns.of(sent.triple.identity for sent in batch)
-            yield triples, *vectors.rows(np.array([sent.row for sent in batch]))
+    # ---- from the files to the store ----
 
-    def _sents(self) -> Generator[_Sent, None, None]:
-        """The files' triples. Ends early at a failure, so that what was read before it is still stored."""
+    def _read(self) -> Generator[Batch, None, None]:
+        """The files' lines. Ends early at a failure, so that what was read before it is still stored."""
         before = 0
         try:
             for path in self._paths:
                 with TripleFile(path) as file:
-                    yield from self._sents_of(file, before)
+                    for batch in self._batches_of(file):
+                        batch.file, batch.position = str(path), before + file.position
+                        self._unacked.append(batch)
+                        yield batch
+                        if self._failure is not None:
+                            return
                     before += file.size
-                if self._failure is not None:
-                    return
             if self._vectors is not None and self._report.lines < len(self._vectors):
                 raise InvalidArgument(
-                    f"{self._vectors.names[0]} has {len(self._vectors):,} rows, the files {self._report.lines:,} "
+                    f"{self._vectors.keys.name} has {len(self._vectors):,} rows, the files {self._report.lines:,} "
                     "lines; what they have is stored: see that both are of the same load"
                 )
         except AtlasError as error:
             self._failure = error
 
-    def _sents_of(self, file: TripleFile, before: int) -> Iterator[_Sent]:
-        position = before
-        for item in file:
-            self._report.lines += 1
-            if self._vectors is not None and self._report.lines > len(self._vectors):
+    def _batches_of(self, file: TripleFile) -> Iterator[Batch]:
+        """A file's lines, counted; no more of them than there are vectors for."""
+        if self._vectors is None:
+            for batch in batches(file.lines(), CHUNK_TRIPLES, self._report.lines, columns=False):
+                self._report.lines = batch.stop
+                yield batch
+            return
+        rows = len(self._vectors)
+        for batch in batches(file.runs(), CHUNK_COLUMNS, self._report.lines, columns=True):
+            beyond = batch.line_of(rows)
+            batch.cut(rows)
+            self._report.lines = batch.stop
+            yield batch
+            if beyond is not None:
                 raise InvalidArgument(
-                    f"{file.path}:{file.line}: {self._vectors.names[0]} has no row for this line, it ends with row "
-                    f"{len(self._vectors) - 1}; what came before is stored"
+                    f"{file.path}:{beyond}: {self._vectors.keys.name} has no row for this line, it ends with row "
+                    f"{rows - 1}; what came before is stored"
                 )
-            if self._report.lines % 256 == 0:
-                position = before + file.position
-            if isinstance(item, BadLine):
-                self._report.bad += 1
-                self._problem(file.path, item.number, item.reason)
+
+    def _insert(self, read: Iterator[Batch]) -> Iterator[InsertAck]:
+        """Send what is still to be sent of batches, with vectors if there are any."""
+        if self._vectors is None:
+            return self._client.insert(self._collection, self._triples(read))
+        return self._client.insert_columns(self._collection, self._with_vectors(read, self._vectors))
+
+    def _triples(self, read: Iterator[Batch]) -> Iterator[Triple]:
+        for batch in read:
+            batch.forget_acked()
+            self._tell_bad(batch)
+            if isinstance(batch.triples, list) and batch.triples:
+                yield from batch.triples
             else:
-                sent = _Sent(item, file.path, file.line, position, self._report.lines - 1)
-                self._unacked.append(sent)
-                yield sent
-            if self._failure is not None:
+                self._done(batch)
+
+    def _with_vectors(self, read: Iterator[Batch], files: VectorFiles) -> Iterator[ColumnBatch]:
+        for batch in read:
+            batch.forget_acked()
+            if self._resumes and not batch.looked_up:
+                self._look_up(batch)
+            try:
+                keys, values, bad = files.rows(batch.rows)
+            except AtlasError as error:
+                self._failure = error
+                self._unacked.remove(batch)
                 return
+            batch.refuse(bad)
+            self._tell_bad(batch)
+            if len(batch):
+                yield batch.triples, keys.take(slice(len(batch))), values.take(slice(len(batch)))
+            else:
+                self._done(batch)
+
+    def _look_up(self, batch: Batch) -> None:
+        """Which of its triples are there already? Those need no vectors."""
+        there = self._client.find(self._collection, batch.triples) != 0
+        self._heard_of()
+        batch.keep(~there)
+        batch.looked_up = True
+        self._report.existing += int(there.sum())
+        self._report.acked += int(there.sum())
+
+    def _tell_bad(self, batch: Batch) -> None:
+        """Report its bad lines, once; of a load that ends at the first, nothing from there on is sent."""
+        for row, line in sorted(batch.bad.items()):
+            self._report.bad += 1
+            self._problem(batch.file, line.number, line.reason)
+            if self._failure is not None:
+                batch.cut(row)
+                break
+        batch.bad = {}
+
+    # ---- from the store ----
 
     def _settle(self, ack: InsertAck) -> None:
         """Take an ack's triples off the queue and count them."""
+        at, count = 0, len(ack.ids)
         reasons = {refusal.position: refusal.reason for refusal in ack.refused}
-        for position in range(len(ack.ids)):
-            sent = self._unacked.popleft()
-            if position in reasons:
-                self._report.refused += 1
-                self._problem(sent.file, sent.line, reasons[position])
+        while at < count:
+            batch = self._unacked[0]
+            stop = min(count, at + len(batch) - batch.acked)
+            for position in sorted(position for position in reasons if at <= position < stop):
+                line = int(batch.lines[batch.acked + position - at])
+                self._problem(batch.file, line, reasons[position])
+            batch.acked += stop - at
+            at = stop
+            if batch.acked == len(batch):
+                self._unacked.popleft()
+                self._position = batch.position
         self._report.created += ack.created
         self._report.existing += ack.existing
-        self._report.acked += len(ack.ids) - len(reasons)
-        done = sent.position if self._unacked else self._size
-        self._meter.show(f"loading {self._collection}", done, self._size, self._report.acked, "triples")
+        self._report.refused += len(reasons)
+        self._report.acked += count - len(reasons)
+        self._memory = ack.memory
+        self._show()
 
-    def _problem(self, file: Path, line: int, reason: str) -> None:
-        problem = BadPlace(str(file), line, reason)
+    def _done(self, batch: Batch) -> None:
+        """Nothing of it is to be sent."""
+        self._unacked.remove(batch)
+        if not self._unacked:
+            self._position = batch.position
+        self._show()
+
+    def _show(self) -> None:
+        stage, acked = f"loading {self._collection}", self._report.acked
+        self._meter.show(stage, self._position, self._size, acked, "triples", self._memory)
+
+    def _problem(self, file: str, line: int, reason: str) -> None:
+        problem = BadPlace(file, line, reason)
         if self._on_bad == "fail":
             self._failure = self._failure or InvalidArgument(f"{problem}; stopped there (--on-bad skip goes on)")
         elif len(self._report.problems) < KEPT:

@@ -6,8 +6,11 @@
 import os
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TextIO
+
+from atlasdb_client.quantities import clock, size
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -23,8 +26,8 @@ class Meter(Protocol):
     ) -> None:
         """End; a bar stays where it is."""
 
-    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
-        """`done` of `total` (0: unknown) in a stage, and how many of `noun` that came to."""
+    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
+        """`done` of `total` (0: unknown) in a stage, how many of `noun` that is, and bytes of the server's memory."""
 
     def say(self, sentence: str) -> None:
         """A sentence of its own, between the figures."""
@@ -37,6 +40,34 @@ def opened(unit: str = "", stream: TextIO | None = None) -> Meter:
     return Bar(unit, stream) if sized else Lines(stream)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How fast a stage goes, from what was done and counted when it was first shown."""
+
+    stage: str
+    done: int
+    count: int
+    began: float
+
+    def counted(self, done: int, count: int, noun: str, now: float) -> list[str]:
+        """What was counted, and how many a second; without a noun, of what is done."""
+        told = [f"{count:,} {noun}"] if noun else []
+        more = count - self.count if noun else done - self.done
+        if not more or now <= self.began:
+            return told
+        pace = more / (now - self.began)
+        return [*told, f"{pace:,.0f}/s" if pace >= 10 else f"{pace:.1f}/s"]
+
+    def left(self, done: int, total: int, now: float) -> list[str]:
+        """The time that is left, as far as the pace so far tells."""
+        more = done - self.done
+        return [f"{clock((total - done) * (now - self.began) / more)} left"] if total and more > 0 else []
+
+
+def _held(memory: int) -> list[str]:
+    return [f"server {size(memory)}"] if memory else []
+
+
 class Silent:
     """Shows nothing."""
 
@@ -46,7 +77,7 @@ class Silent:
     def __exit__(self, *_: object) -> None:
         """Nothing to end."""
 
-    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
         """Nothing."""
 
     def say(self, sentence: str) -> None:
@@ -58,8 +89,8 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._stage = ""
-        self._began = self._due = time.monotonic()
+        self._pace: _Pace | None = None
+        self._due = 0.0
 
     def __enter__(self) -> "Lines":
         return self
@@ -67,17 +98,17 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         """Nothing to end."""
 
-    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
         """A line, if it is time for one."""
         now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._began, self._due = stage, now, now + SECONDS_BETWEEN_LINES
+        if self._pace is None or stage != self._pace.stage:
+            self._pace, self._due = _Pace(stage, done, count, now), now + SECONDS_BETWEEN_LINES
         if now < self._due:
             return
         self._due = now + SECONDS_BETWEEN_LINES
-        share = f" {100 * done / total:.0f}%" if total else f" {done:,}"
-        rate = f", {count:,} {noun}, {count / (now - self._began):,.0f}/s" if noun else ""
-        self.say(f"{stage}:{share}{rate}")
+        share = f"{100 * done / total:.0f}%" if total else f"{done:,}"
+        told = [*self._pace.counted(done, count, noun, now), *self._pace.left(done, total, now), *_held(memory)]
+        self.say(f"{stage}: {', '.join([share, *told])}")
 
     def say(self, sentence: str) -> None:
         """A line."""
@@ -90,8 +121,7 @@ class Bar:
     def __init__(self, unit: str, stream: TextIO) -> None:
         self._unit = unit
         self._stream = stream
-        self._stage = ""
-        self._began = time.monotonic()
+        self._pace: _Pace | None = None
         self._bar: Any = None
 
     def __enter__(self) -> "Bar":
@@ -103,13 +133,15 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
         """Move the bar."""
-        if self._bar is None or stage != self._stage:
+        now = time.monotonic()
+        if self._pace is None or stage != self._pace.stage:
+            self._pace = _Pace(stage, done, count, now)
             self._new(stage, total)
-        if noun:
-            rate = count / max(time.monotonic() - self._began, 1e-9)
-            self._bar.set_postfix_str(f"{count:,} {noun}, {rate:,.0f}/s", refresh=False)
+        self._bar.set_postfix_str(
+            ", ".join([*self._pace.counted(done, count, noun, now), *_held(memory)]), refresh=False
+        )
         self._bar.total = total or None
         self._bar.update(done - self._bar.n)
 
@@ -125,7 +157,6 @@ class Bar:
 
         if self._bar is not None:
             self._bar.close()
-        self._stage, self._began = stage, time.monotonic()
         self._bar = tqdm(
             desc=stage,
             total=total or None,

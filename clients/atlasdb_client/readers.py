@@ -1,4 +1,4 @@
-"""Triples from files, one line in memory at a time.
+"""Triples from files: line by line, or ordinary lines of a tsv file together, as columns.
 
 | suffix | a line is |
 |---|---|
@@ -18,16 +18,21 @@ import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
+from atlasdb_client.columns import columns
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
-from atlasdb_contract.types import Triple
+from atlasdb_contract.types import Triple, TripleColumns
 
 KNOWN = (".tsv", ".csv", ".jsonl")
 LINE_BYTES = (1 << 20) - 1024
 """Longest line, in bytes: its triple is then below what a server takes as one triple."""
+BLOCK_BYTES = 1 << 16
+"""Of a file that are read together; few, as a block with something odd in it is read line by line."""
 
 _BOM = b"\xef\xbb\xbf"
 _COLUMNS = ("head", "relation", "tail")
@@ -42,8 +47,25 @@ class BadLine:
     reason: str
 
 
+class GoodLine(NamedTuple):
+    """A line with its triple: its number in the file, from 1."""
+
+    number: int
+    triple: Triple
+
+
+class Run(NamedTuple):
+    """N good lines that follow one another: their triples, and the number of the first."""
+
+    number: int
+    triples: TripleColumns
+
+
+_Read = TypeVar("_Read")
+
+
 class TripleFile:
-    """One file of triples: iterate once, inside a `with`.
+    """One file of triples: iterate once, or once through its `runs`, inside a `with`.
 
     While iterating, `line` is the number of the line that the last item began on and `position` the
     bytes of the file read so far, of `size`. Errors: NotFound, FailedPrecondition for a file that can't
@@ -55,7 +77,7 @@ class TripleFile:
         self.line = 0
         self._parse = _parser_of(path)
         try:
-            self._raw = path.open("rb")
+            self._raw = path.open("rb", BLOCK_BYTES)
         except FileNotFoundError:
             raise NotFound(f"there is no file {path}") from None
         except OSError as error:
@@ -64,6 +86,10 @@ class TripleFile:
         self._plain: BinaryIO = self._raw
         if path.suffix.lower() == ".gz":
             self._plain = cast("BinaryIO", io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=self._raw))))
+        self._ahead = io.BytesIO()
+        """What of `_plain` was looked at, to be read before the rest."""
+        self._numbers = 0
+        """Lines read so far."""
 
     def __enter__(self) -> "TripleFile":
         return self
@@ -77,28 +103,75 @@ class TripleFile:
         return self._plain.tell() if self._plain is self._raw else self._raw.tell()
 
     def __iter__(self) -> Iterator[Triple | BadLine]:
-        empty = True
-        for item in self._parse(self._lines()):
-            empty = False
+        for item in self.lines():
             self.line = item.number
             yield item if isinstance(item, BadLine) else item.triple
-        if empty:
+
+    def lines(self) -> Iterator[GoodLine | BadLine]:
+        """The same with the numbers of all lines."""
+        return self._some(self._parse(self._lines()))
+
+    def runs(self) -> Iterator[Run | GoodLine | BadLine]:
+        """The same; lines of a tsv file together where they are ordinary, which is many times as quick."""
+        return self._some(self._blocks()) if self._parse is _tsv else self.lines()
+
+    def _some(self, items: Iterator[_Read]) -> Iterator[_Read]:
+        """InvalidArgument where there are none."""
+        first = next(items, None)
+        if first is None:
             raise InvalidArgument(f"{self.path} holds no triples")
+        yield first
+        yield from items
+
+    def _blocks(self) -> Iterator[Run | GoodLine | BadLine]:
+        """Of a tsv file. Lines are read singly until a first record says what the columns are."""
+        kinds, lines = _Columns(), self._lines()
+        size = -1
+        while size:
+            block = self._look_ahead() if kinds.ordinary else b""
+            if (found := columns(block)) is not None:
+                yield Run(self._numbers + 1, found)
+                self._numbers += len(found)
+                self._ahead.seek(len(block))
+                continue
+            before = self._numbers
+            yield from _tsv(islice(lines, max(1, block.count(b"\n"))), kinds)
+            size = self._numbers - before
+
+    def _look_ahead(self) -> bytes:
+        """The next whole lines, which stay to be read; b"" where there is none within a block. None is too long: they
+        and what is left of a line before are less than two blocks."""
+        with self._told():
+            plain = cast("io.BufferedReader", self._plain)
+            ahead = self._ahead.read() + plain.read1(len(plain.peek(1)))
+        self._ahead = io.BytesIO(ahead)
+        return ahead[: ahead.rfind(b"\n") + 1]
 
     def _lines(self) -> Iterator["_Line"]:
         """Lines without their ends; too long ones cut. Memory is bounded by LINE_BYTES."""
-        number = 0
-        try:
-            while data := self._plain.readline(LINE_BYTES + 2):
-                number += 1
+        with self._told():
+            while data := self._readline(LINE_BYTES + 2):
+                self._numbers += 1
                 too_long = len(data) == LINE_BYTES + 2 and not data.endswith(b"\n")
-                while too_long and (rest := self._plain.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
+                while too_long and (rest := self._readline(LINE_BYTES)) and not rest.endswith(b"\n"):
                     pass
-                if number == 1:
+                if self._numbers == 1:
                     data = data.removeprefix(_BOM)
-                yield _Line(number, data.rstrip(b"\r\n"), too_long)
+                yield _Line(self._numbers, data.rstrip(b"\r\n"), too_long)
+
+    def _readline(self, most: int) -> bytes:
+        data = self._ahead.readline(most)
+        if len(data) == most or data.endswith(b"\n"):
+            return data
+        return data + self._plain.readline(most - len(data))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What can't be read, named."""
+        try:
+            yield
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise InvalidArgument(f"{self.path} is damaged gzip after line {number}: {error}") from None
+            raise InvalidArgument(f"{self.path} is damaged gzip after line {self._numbers}: {error}") from None
         except OSError as error:
             raise FailedPrecondition(f"can't read {self.path}: {error.strerror}") from None
 
@@ -125,12 +198,7 @@ class _Line(NamedTuple):
             raise InvalidArgument(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
 
 
-class _Read(NamedTuple):
-    number: int
-    triple: Triple
-
-
-_Item = _Read | BadLine
+_Item = GoodLine | BadLine
 _Lines = Iterator[_Line]
 
 
@@ -153,6 +221,11 @@ class _Columns:
     def __init__(self) -> None:
         self._names: Sequence[str] = _COLUMNS
         self._first = True
+
+    @property
+    def ordinary(self) -> bool:
+        """True once it is known that the columns are head, relation and tail."""
+        return not self._first and tuple(self._names) == _COLUMNS
 
     def is_header(self, fields: Sequence[str]) -> bool:
         """True for the first record when it is a header, which it then takes to heart."""
@@ -178,27 +251,27 @@ class _Columns:
         return Triple(named["head"], named["relation"], named["tail"], named.get("source", ""))
 
 
-def _tsv(lines: _Lines) -> Iterator[_Item]:
-    columns = _Columns()
+def _tsv(lines: _Lines, kinds: _Columns | None = None) -> Iterator[_Item]:
+    kinds = kinds or _Columns()
     for line in lines:
         if not line.data.strip():
             continue
         try:
             fields = line.text().split("\t")
-            if not columns.is_header(fields):
-                yield _Read(line.number, columns.triple(fields))
+            if not kinds.is_header(fields):
+                yield GoodLine(line.number, kinds.triple(fields))
         except InvalidArgument as error:
             yield BadLine(line.number, str(error))
 
 
 def _csv(lines: _Lines) -> Iterator[_Item]:
-    columns = _Columns()
+    kinds = _Columns()
     records = _CsvRecords(lines)
     while (number := records.begin()) is not None:
         try:
             fields = records.read()
-            if not columns.is_header(fields):
-                yield _Read(number, columns.triple(fields))
+            if not kinds.is_header(fields):
+                yield GoodLine(number, kinds.triple(fields))
         except InvalidArgument as error:
             records.give_back()
             yield BadLine(number, str(error))
@@ -257,7 +330,7 @@ def _jsonl(lines: _Lines) -> Iterator[_Item]:
         if not line.data.strip():
             continue
         try:
-            yield _Read(line.number, _json_triple(line.text()))
+            yield GoodLine(line.number, _json_triple(line.text()))
         except InvalidArgument as error:
             yield BadLine(line.number, str(error))
 

@@ -1,40 +1,70 @@
-"""Key and value vectors beside the triples of a load: two `.npy` files, row i for the i-th line that holds something.
+"""Key and value vectors beside the triples of a load: two files, row i of each for the i-th line that holds something.
 
-A line that is bad has its row all the same, which is passed over, so that the others stay aligned. Files are mapped,
-not read whole.
+| file | its rows |
+|---|---|
+| X.npy | of the array |
+| X.safetensors, X.safetensors:NAME | of its only matrix of floats, or of the tensor NAME |
+| X.parquet, X.parquet:COLUMN | of its only column of lists of floats, or of COLUMN |
+
+A line that is bad has its row all the same, which is passed over, so that the others stay aligned.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from atlasdb_contract import codec
-from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
+from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import Vectors
 
-FLOATS = ("float16", "float32", "float64")
+Rows = npt.NDArray[np.int64]
+"""Rising positions in a file."""
+Read = tuple[npt.NDArray[np.floating[Any]], dict[int, str]]
+"""Floats (n, D), and what is wrong with those of the n that are no vector: NaN there."""
+
+_NAMED = re.compile(r"(.*?\.(?:safetensors|parquet))(?::(.+))?", re.IGNORECASE | re.DOTALL)
+
+
+class VectorFile(Protocol):
+    """N vectors of D numbers, read where they lie."""
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+
+    def at(self, rows: Rows) -> Read:
+        """Those at some positions. A file that is read in its order begins anew where they go back."""
 
 
 @dataclass(frozen=True, slots=True)
 class VectorFiles:
-    """Keys and values, floats (N, D) each, where they lie."""
+    """Keys and values, N vectors of D numbers each."""
 
-    keys: npt.NDArray[np.floating[Any]]
-    values: npt.NDArray[np.floating[Any]]
-    names: tuple[str, str]
+    keys: VectorFile
+    values: VectorFile
 
     @staticmethod
-    def open(keys: Path, values: Path) -> "VectorFiles":
-        """NotFound, FailedPrecondition where a file can't be read, InvalidArgument where the two do not fit."""
-        both = _mapped(keys), _mapped(values)
-        if both[0].shape != both[1].shape:
+    def open(keys: Path | str, values: Path | str) -> "VectorFiles":
+        """NotFound; FailedPrecondition where a file can't be read, or what it takes isn't installed; InvalidArgument
+        where one holds no vectors, or the two do not fit."""
+        both = _opened(str(keys)), _opened(str(values))
+        shapes = [(len(file), file.dimension) for file in both]
+        if shapes[0] != shapes[1]:
             raise InvalidArgument(
-                f"{keys} holds {_shape(both[0])} and {values} {_shape(both[1])}; each triple needs a key and a value"
+                f"{keys} holds {_shown(both[0])} and {values} {_shown(both[1])}; each triple needs a key and a value"
             )
-        return VectorFiles(*both, (str(keys), str(values)))
+        return VectorFiles(*both)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -42,39 +72,58 @@ class VectorFiles:
     @property
     def dimension(self) -> int:
         """D."""
-        return int(self.keys.shape[1])
+        return self.keys.dimension
 
-    def rows(self, wanted: npt.NDArray[np.int64]) -> tuple[Vectors, Vectors]:
-        """Keys and values at rising positions, quantised. InvalidArgument names a row with a NaN or an infinity."""
-        return _quantised(self.keys, wanted, self.names[0]), _quantised(self.values, wanted, self.names[1])
+    def rows(self, wanted: Rows) -> tuple[Vectors, Vectors, dict[int, str]]:
+        """Keys and values at rising positions, quantised, less those of which one is no vector.
 
-
-def _mapped(path: Path) -> npt.NDArray[np.floating[Any]]:
-    if path.suffix != ".npy":
-        raise InvalidArgument(f"{path} is no .npy file; save vectors with numpy.save")
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {path}") from None
-    except OSError as error:
-        raise FailedPrecondition(f"can't read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InvalidArgument(f"{path} is no array of numbers: {error}") from None
-    if array.ndim != 2 or array.dtype.name not in FLOATS:
-        raise InvalidArgument(f"{path} holds {array.dtype} {array.shape}; vectors are {', '.join(FLOATS)} (N, D)")
-    return array
+        These are told as {place in `wanted`: file, row and what is wrong}.
+        """
+        if not len(wanted):
+            none = Vectors(np.zeros((0, self.dimension), np.int8), np.zeros(0, np.float32))
+            return none, none, {}
+        (keys, of_keys), (values, of_values) = self.keys.at(wanted), self.values.at(wanted)
+        try:
+            return codec.quantise(keys), codec.quantise(values), {}
+        except InvalidArgument:
+            bad = _told(self.values, values, wanted, of_values) | _told(self.keys, keys, wanted, of_keys)
+            good = np.delete(np.arange(len(wanted)), list(bad))
+            return codec.quantise(keys[good]), codec.quantise(values[good]), bad
 
 
-def _shape(array: npt.NDArray[Any]) -> str:
-    return f"{len(array):,} vectors of {array.shape[1]} numbers"
+def _opened(given: str) -> VectorFile:
+    if given.lower().endswith(".npy"):
+        from atlasdb_client.mapped import npy
+
+        return _sound(npy(given))
+    if (named := _NAMED.fullmatch(given)) is None:
+        raise InvalidArgument(f"{given} is no .npy, .safetensors or .parquet file; vectors are given in one of these")
+    path, part = named[1], named[2] or ""
+    if path.lower().endswith(".parquet"):
+        from atlasdb_client.parquet import parquet
+
+        return _sound(parquet(given, path, part))
+    from atlasdb_client.mapped import safetensors
+
+    return _sound(safetensors(given, path, part))
 
 
-def _quantised(array: npt.NDArray[np.floating[Any]], wanted: npt.NDArray[np.int64], name: str) -> Vectors:
-    first, last = int(wanted[0]), int(wanted[-1])
-    near = array[first : last + 1]
-    rows = near if len(wanted) == len(near) else near[wanted - first]
-    try:
-        return codec.quantise(rows)
-    except InvalidArgument:
-        bad = int(np.argmin(np.isfinite(rows).all(axis=1)))
-        raise InvalidArgument(f"{name}: row {wanted[bad]} holds a NaN or an infinity") from None
+def _sound(file: VectorFile) -> VectorFile:
+    if not len(file) or not file.dimension:
+        raise InvalidArgument(f"{file.name} holds {_shown(file)}: there is nothing to load")
+    return file
+
+
+def _shown(file: VectorFile) -> str:
+    return f"{len(file):,} vectors of {file.dimension} numbers"
+
+
+def _told(
+    file: VectorFile, floats: npt.NDArray[np.floating[Any]], rows: Rows, faults: dict[int, str]
+) -> dict[int, str]:
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(floats, np.float32)).all(axis=1)
+    return {
+        at: f"{file.name}: row {rows[at]} {faults.get(at, 'holds a NaN or an infinity')}"
+        for at in np.flatnonzero(~finite).tolist()
+    }

@@ -26,6 +26,8 @@ CHUNK_COLUMNS = 8192
 """Most triples in one InsertRequest that has them as columns."""
 TEXT_LENGTH = np.float32(16)
 """A text's row is made this long, so that the float32 probabilities it is ranked by differ where cosines do."""
+CACHED_BYTES = 1 << 18
+"""Floats that are quantised together: few enough to stay near the processor."""
 GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -35,15 +37,23 @@ GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
 
 def quantise(vectors: npt.NDArray[np.floating]) -> t.Vectors:
     """Float (N, D) to int8 with a scale each. A NaN or an infinity is an InvalidArgument naming its row."""
-    floats = np.asarray(vectors, np.float32)
-    if floats.ndim != 2:
-        raise InvalidArgument(f"vectors have the shape (N, D), not {floats.shape}")
-    finite = np.isfinite(floats).all(axis=1)
-    if not finite.all():
-        raise InvalidArgument(f"vector {int(np.argmin(finite))} holds a NaN or an infinity")
-    scales = np.abs(floats).max(axis=1, initial=0.0) / np.float32(127)
-    safe = np.where(scales > np.finfo(np.float32).tiny, scales, np.float32(1))
-    return t.Vectors(np.rint(floats / safe[:, None]).astype(np.int8), safe.astype(np.float32))
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2:
+        raise InvalidArgument(f"vectors have the shape (N, D), not {vectors.shape}")
+    data, scales = np.empty(vectors.shape, np.int8), np.empty(len(vectors), np.float32)
+    step = max(1, CACHED_BYTES // (4 * max(1, vectors.shape[1])))
+    for start in range(0, len(vectors), step):
+        with np.errstate(over="ignore"):
+            some = vectors[start : start + step].astype(np.float32)
+        largest = np.maximum(some.max(axis=1, initial=0.0), -some.min(axis=1, initial=0.0))
+        if not np.isfinite(largest).all():
+            bad = start + int(np.argmin(np.isfinite(largest)))
+            raise InvalidArgument(f"vector {bad} holds a NaN or an infinity")
+        small = largest / np.float32(127)
+        scales[start : start + step] = safe = np.where(small > np.finfo(np.float32).tiny, small, np.float32(1))
+        some /= safe[:, None]
+        data[start : start + step] = np.rint(some, out=some)
+    return t.Vectors(data, scales)
 
 
 def vectors_to_proto(vectors: t.Vectors) -> kpb.Vectors:
@@ -112,6 +122,16 @@ def _check_text(text: bytes, ends: npt.NDArray[np.int64]) -> None:
     if inside.any():
         bad = int(np.searchsorted(ends, starts[np.argmax(inside)]))
         raise InvalidArgument(f"columns: triple {bad // 3} ends within a character") from None
+
+
+def ids_to_bytes(ids: t.Ids) -> bytes:
+    """u64 (N,)."""
+    return ids.astype("<u8", copy=False).tobytes()
+
+
+def ids_from_bytes(ids: bytes) -> t.Ids:
+    """A view."""
+    return np.frombuffer(ids, "<u8")
 
 
 def config_to_proto(config: t.CollectionConfig) -> kpb.CollectionConfig:
@@ -206,7 +226,7 @@ def block_to_proto(block: t.Block) -> rpb.Block:
     return rpb.Block(
         sequence=block.sequence,
         generation=block.generation,
-        ids=block.ids.astype("<u8", copy=False).tobytes(),
+        ids=ids_to_bytes(block.ids),
         keys=vectors_to_proto(block.keys),
         values=vectors_to_proto(block.values),
         scores=block.scores.astype("<f4", copy=False).tobytes(),
@@ -226,7 +246,7 @@ def block_from_proto(message: rpb.Block) -> t.Block:
     """Views of the message's bytes."""
     c = message.cost
     return t.Block(
-        np.frombuffer(message.ids, "<u8"),
+        ids_from_bytes(message.ids),
         vectors_from_proto(message.keys, "keys"),
         vectors_from_proto(message.values, "values"),
         np.frombuffer(message.scores, "<f4"),

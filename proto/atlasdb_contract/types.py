@@ -1,6 +1,6 @@
 """The nouns as values (docs/design.md, "Nouns"). All are immutable; arrays are not to be written to."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
@@ -58,6 +58,21 @@ class TripleColumns:
             middle, last, end = at + head, at + head + relation, at + head + relation + tail
             yield self.text[at:middle].decode(), self.text[middle:last].decode(), self.text[last:end].decode()
             at = end
+
+    @property
+    def bounds(self) -> npt.NDArray[np.int64]:
+        """Where each triple's text begins, and the last one ends: int64 (N + 1,)."""
+        return np.concatenate([[0], self.lengths.sum(axis=1, dtype=np.int64).cumsum()])
+
+    def kept(self, mask: npt.NDArray[np.bool_]) -> "TripleColumns":
+        """Those that are True in `mask` (N,)."""
+        text = np.frombuffer(self.text, np.uint8)[np.repeat(mask, np.diff(self.bounds))]
+        return TripleColumns(text.tobytes(), self.lengths[mask])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[TripleColumns]") -> "TripleColumns":
+        """One after the other."""
+        return cls(b"".join([part.text for part in parts]), np.concatenate([part.lengths for part in parts]))
 
     @classmethod
     def of(cls, triples: Iterable[tuple[str, str, str]]) -> "TripleColumns":
@@ -153,6 +168,8 @@ class InsertAck:
     created: int
     existing: int
     refused: tuple[Refusal, ...] = ()
+    memory: int = 0
+    """Bytes of the server's anonymous memory, where it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +226,8 @@ class Progress:
     total: int
     generation: Generation = Generation(0)
     damage: tuple[str, ...] = ()
+    memory: int = 0
+    """Bytes of the server's anonymous memory, where it tells."""
 
 
 # How a fetch came to its Block. Logits are those of a walk's row: the mean of rows that are alike.

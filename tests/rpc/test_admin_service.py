@@ -3,12 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from serving import DIMENSION, Served, Wire
+from serving import DIMENSION, Served, Wire, insert_requests, random_vectors
 
 from atlasdb.service.progress import SECONDS_BETWEEN, Pace, told
 from atlasdb.service.server import SERVICES
@@ -56,6 +57,19 @@ def test_a_build_tells_its_progress_and_then_the_generation(wire: Wire) -> None:
     assert (stats.generation, stats.entries, stats.delta_entries) == (1, 2000, 0)
     assert stats.root_nodes >= 1
     assert stats.inter_nodes > stats.root_nodes
+
+
+def test_acks_and_builds_tell_the_servers_anonymous_memory(wire: Wire) -> None:
+    def held() -> int:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return 1024 * int(status["RssAnon"].split()[0])
+
+    wire.create()
+    before = held()
+    acks = wire.insert(list(insert_requests("facts", 2000, random_vectors(2000))))
+    messages = [*acks, *wire.admin.Build(apb.BuildRequest(collection="facts"))]
+    for message in messages:
+        assert 0.5 * before < message.memory_bytes < 2 * held()
 
 
 def test_verify_finds_nothing_wrong_with_a_sound_store(wire: Wire) -> None:

@@ -196,6 +196,18 @@ def test_get_shows_what_is_there_and_names_what_is_not(run: Run, people: str) ->
     assert "place of birth of Ada Lovelace" in run("get", "--collection", people, 2).out
 
 
+def test_get_takes_triples_too(run: Run, people: str) -> None:
+    ada, curie = ("Ada Lovelace", "profession", "mathematician"), ("Marie Curie", "profession", "physicist")
+    done = run("get", "--collection", people, 2, "--triple", *curie, "--triple", *ada, "--json")
+    assert [entry["id"] for entry in json.loads(done.out)] == [2, 4, 1]
+    assert done.status == 0
+    done = run("get", "--collection", people, 77, "--triple", "a", "b", "c", "--triple", *ada, "--json")
+    assert [entry["id"] for entry in json.loads(done.out)] == [1]
+    assert done.err == "atlasdb: error: people has no entry 77 and no triple (a, b, c)\n"
+    failed(run("get", "--collection", people), "--triple HEAD RELATION TAIL")
+    failed(run("get", "--collection", people, "--triple", "a", "", "c"), "the relation is empty")
+
+
 def test_delete_goes_by_id_and_by_triple(run: Run, people: str) -> None:
     triple = ("--triple", "France", "has capital", "Paris")
     assert run("delete", "--collection", people, 1, 2, *triple).out == "deleted 3 entries\n"

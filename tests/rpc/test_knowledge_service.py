@@ -9,6 +9,7 @@ import pytest
 from serving import DIMENSION, Wire, insert_requests, random_vectors, triple
 
 from atlasdb_contract import codec
+from atlasdb_contract.types import TripleColumns
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 
 
@@ -129,6 +130,44 @@ def test_get_answers_in_the_order_asked_and_leaves_out_what_is_missing(wire: Wir
     assert not plain.entries[0].key_text
 
 
+def found(wire: Wire, **request: object) -> list[int]:
+    reply = wire.knowledge.Find(kpb.FindRequest(collection="facts", **request))
+    return np.frombuffer(reply.ids, "<u8").tolist()
+
+
+def columns(triples: list[kpb.Triple]) -> kpb.TripleColumns:
+    return codec.columns_to_proto(TripleColumns.of((each.head, each.relation, each.tail) for each in triples))
+
+
+def test_find_tells_the_entry_of_each_triple_in_either_form(wire: Wire) -> None:
+    wire.create()
+    wire.fill(3000)
+    wire.knowledge.Delete(kpb.DeleteRequest(collection="facts", ids=[6]))
+    asked = [triple(8), triple(5), triple(2999), triple(3000), triple(8), kpb.Triple(head="a", relation=" ")]
+    assert found(wire, triples=asked) == found(wire, columns=columns(asked)) == [9, 0, 3000, 0, 9, 0]
+    assert found(wire, triples=[kpb.Triple(head="head 0", relation="relation 8", tail="tail 8", source="x")]) == [9]
+    assert found(wire) == found(wire, columns=kpb.TripleColumns()) == []
+    every = [triple(number) for number in range(3000)]
+    assert found(wire, columns=columns(every)) == [0 if number == 6 else number for number in range(1, 3001)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"triples": [triple(1)], "columns": columns([triple(1)])}, "triples or columns, not both"),
+        ({"triples": [triple(1)] * (codec.CHUNK_TRIPLES + 1)}, "1025 triples"),
+        ({"columns": columns([triple(1)] * (codec.CHUNK_COLUMNS + 1))}, "8193 triples"),
+        ({"columns": kpb.TripleColumns(text=b"abc")}, "the lengths add up to 0"),
+    ],
+)
+def test_a_find_that_can_not_be_is_refused(wire: Wire, request_: dict[str, object], said: str) -> None:
+    wire.create()
+    with pytest.raises(grpc.RpcError) as error:
+        found(wire, **request_)
+    assert refused(error)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    assert said in refused(error)[1]
+
+
 def test_texts_are_told_where_they_are_asked_for(wire: Wire) -> None:
     wire.create()
     wire.fill(1)
@@ -172,7 +211,7 @@ def test_delete_counts_what_went_and_what_was_not_there(wire: Wire) -> None:
     assert not wire.knowledge.Get(kpb.GetRequest(collection="facts", ids=[1, 6])).entries
 
 
-@pytest.mark.parametrize("call", ["Delete", "Get", "Scan", "Count", "Search", "Encode"])
+@pytest.mark.parametrize("call", ["Delete", "Get", "Find", "Scan", "Count", "Search", "Encode"])
 def test_an_unknown_collection_is_named_with_the_known_ones(wire: Wire, call: str) -> None:
     wire.create("known")
     more = {"text": "who", "k": 1} if call == "Search" else {}

@@ -1,6 +1,7 @@
 """Triples with their own vectors: as columns over the wire, and from files through `atlasdb load`."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from serving import Served
 from atlasdb_client import Client, Triple, connect, loader
 from atlasdb_client.cli import main
 from atlasdb_client.inserting import column_requests
-from atlasdb_client.vectors import VectorFiles
+from atlasdb_client.vectors import Read, Rows, VectorFile, VectorFiles
 from atlasdb_contract import codec
 from atlasdb_contract.errors import InvalidArgument, NotFound
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Floats, TripleColumns
@@ -129,11 +130,6 @@ def test_vectors_that_do_not_fit_their_lines_are_told_and_nothing_stored_is_lost
     with pytest.raises(InvalidArgument, match="has 40 rows, the files 30 lines"):
         loader.load(client, [tmp_path / "facts.tsv"], "long", vectors=both)
     assert client.count("long") == 30
-    keys[11, 3] = np.nan
-    saved(tmp_path, ["\t".join(triple) for triple in facts(40)], keys, values)
-    broken = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
-    with pytest.raises(InvalidArgument, match=r"keys\.npy: row 11 holds a NaN"):
-        loader.load(client, [tmp_path / "facts.tsv"], "broken", vectors=broken)
 
 
 def test_files_that_hold_no_vectors_are_refused_by_name(tmp_path: Path) -> None:
@@ -148,7 +144,7 @@ def test_files_that_hold_no_vectors_are_refused_by_name(tmp_path: Path) -> None:
         (text, "is no array of numbers"),
         (tmp_path / "whole.npy", r"int64 \(3, 24\); vectors are float16"),
         (tmp_path / "other.npy", "4 vectors of 24 numbers; each triple needs"),
-        (tmp_path / "keys.bin", r"is no \.npy file"),
+        (tmp_path / "keys.bin", r"is no \.npy, \.safetensors or \.parquet file"),
     ):
         with pytest.raises(InvalidArgument, match=told):
             VectorFiles.open(good, path)
@@ -160,3 +156,138 @@ def test_triples_with_metadata_keep_it_beside_their_vectors(client: Client) -> N
     list(client.insert_columns("facts", [(told, *vectors(2)), (TripleColumns.of([("g", "h", "i")]), *vectors(1))]))
     entries = client.get("facts", [1, 2, 3])
     assert [entry.triple.metadata for entry in entries] == [{"page": "7"}, {}, {}]
+
+
+def test_lines_without_a_vector_are_reported_like_bad_ones_and_the_others_loaded(
+    client: Client, tmp_path: Path
+) -> None:
+    triples, (keys, values) = facts(9000), vectors(9000)
+    keys[11, 3], values[40, 0], values[8999] = np.nan, np.inf, -np.inf
+    lines = ["\t".join(triple) for triple in triples]
+    lines[7] = lines[41] = "no triple"
+    lines.insert(3, "")
+    saved(tmp_path, lines, keys, values)
+    both = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
+    report = loader.load(client, [tmp_path / "facts.tsv"], "facts", vectors=both)
+    assert (report.lines, report.acked, report.bad, report.refused) == (9000, 8995, 5, 0)
+    k, v = tmp_path / "keys.npy", tmp_path / "values.npy"
+    assert [(problem.line, problem.reason) for problem in report.problems] == [
+        (9, "1 column instead of 3 (head, relation, tail)"),
+        (13, f"{k}: row 11 holds a NaN or an infinity"),
+        (42, f"{v}: row 40 holds a NaN or an infinity"),
+        (43, "1 column instead of 3 (head, relation, tail)"),
+        (9001, f"{v}: row 8999 holds a NaN or an infinity"),
+    ]
+    got = held(client, "facts")
+    bad = (7, 11, 40, 41, 8999)
+    assert list(got) == [triple for i, triple in enumerate(triples) if i not in bad]
+    for i in (0, 6, 8, 12, 39, 42, 8998):
+        np.testing.assert_allclose(got[triples[i]][0], keys[i], atol=0.02)
+        np.testing.assert_allclose(got[triples[i]][1], values[i], atol=0.02)
+
+
+@pytest.mark.parametrize(("row", "line"), [(11, 12), (30, 31)])
+def test_on_bad_fail_ends_at_the_first_line_that_is_bad_or_has_no_vector(
+    client: Client, tmp_path: Path, row: int, line: int
+) -> None:
+    keys, values = vectors(60)
+    values[row, 3] = np.nan
+    lines = ["\t".join(triple) for triple in facts(60)]
+    lines[35] = "no triple"
+    saved(tmp_path, lines, keys, values)
+    both = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
+    with pytest.raises(InvalidArgument, match=rf"facts\.tsv:{line}: .*values\.npy: row {row} holds a NaN .*stopped"):
+        loader.load(client, [tmp_path / "facts.tsv"], "facts", on_bad="fail", vectors=both)
+    assert client.count("facts") == row
+
+
+@dataclass
+class Watched:
+    """A file of vectors that notes which rows are read."""
+
+    file: VectorFile
+    read: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def dimension(self) -> int:
+        return self.file.dimension
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def at(self, rows: Rows) -> Read:
+        self.read += rows.tolist()
+        return self.file.at(rows)
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv"])
+def test_a_load_begun_again_sends_only_what_is_missing(client: Client, tmp_path: Path, form: str) -> None:
+    """What is missing: a part that never came, lines that were deleted, and those that are bad either way."""
+    triples, (keys, values) = facts(20_000), vectors(20_000)
+    triples[15_000] = triples[3]
+    keys[100, 0] = np.nan
+    lines = ["\t".join(triple) for triple in triples]
+    lines[50] = "no triple"
+    if form == "csv":
+        lines = [line.replace("\t", ",") for line in lines]
+    path = tmp_path / f"facts.{form}"
+    arguments = saved(tmp_path, lines, keys, values)
+    path.write_text("\n".join(lines), "utf-8")
+    part = tmp_path / f"part.{form}"
+    part.write_text("\n".join(lines[:12_345]), "utf-8")
+    np.save(tmp_path / "k.npy", keys[:12_345])
+    np.save(tmp_path / "v.npy", values[:12_345])
+    first = VectorFiles.open(tmp_path / "k.npy", tmp_path / "v.npy")
+    begun = loader.load(client, [part], "facts", vectors=first)
+    assert (begun.created, begun.existing, begun.bad, begun.lines) == (12_343, 0, 2, 12_345)
+    assert client.delete("facts", triples=[triples[7], triples[9_000]]).deleted == 2
+    whole = VectorFiles.open(arguments[2], arguments[4])
+    watched = VectorFiles(Watched(whole.keys), Watched(whole.values))
+    report = loader.load(client, [path], "facts", vectors=watched)
+    assert (report.lines, report.acked, report.bad, report.refused) == (20_000, 19_998, 2, 0)
+    assert (report.created, report.existing) == (20_000 - 12_345 - 1 + 2, 12_343 - 2 + 1)
+    missing = [7, 100, 9_000, *range(12_345, 20_000)]
+    missing.remove(15_000)
+    assert watched.keys.read == watched.values.read == missing  # type: ignore[attr-defined]
+    got = held(client, "facts")
+    assert set(got) == {triple for i, triple in enumerate(triples) if i not in (50, 100)}
+    for i in (0, 7, 9_000, 12_344, 12_345, 19_999):
+        np.testing.assert_allclose(got[triples[i]][0], keys[i], atol=0.02)
+    again = loader.load(client, [path], "facts", vectors=whole)
+    assert (again.created, again.existing, again.bad, again.acked) == (0, 19_998, 2, 19_998)
+
+
+def test_triples_are_found_in_any_number_and_form(client: Client) -> None:
+    triples, (keys, values) = facts(20_000), vectors(20_000)
+    client.create_collection("facts", BARE)
+    assert not client.find("facts", triples).any()
+    list(client.insert_columns("facts", [(TripleColumns.of(triples), keys, values)]))
+    for asked in (triples, TripleColumns.of(triples), (Triple(*triple, "a source") for triple in triples)):
+        np.testing.assert_array_equal(client.find("facts", asked), np.arange(1, 20_001))
+    assert client.find("facts", [triples[4], ("a", "b", "c"), triples[4]]).tolist() == [5, 0, 5]
+    assert client.find("facts", []).tolist() == []
+    with pytest.raises(InvalidArgument, match="triple 1: the tail is empty"):
+        client.find("facts", [triples[0], ("a", "b", " ")])
+    with pytest.raises(InvalidArgument, match="triple 1 can't be sent as text"):
+        client.find("facts", [triples[0], ("a", "b", "\ud800")])
+
+
+def test_an_inverse_entry_is_not_the_triples_own(encoding_served: Served, tmp_path: Path) -> None:
+    """A load of vectors into a collection that points back: counts are the same the second time."""
+    triples = facts(9)
+    config = CollectionConfig(inverse="all")
+    with connect(encoding_served.targets["unix"]) as client:
+        client.create_collection("pointing-back", config)
+        unit = client.encode("pointing-back", [f"text {i}" for i in range(9)]).floats()
+        saved(tmp_path, ["\t".join(triple) for triple in triples], unit, unit)
+        both = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "values.npy")
+        first = loader.load(client, [tmp_path / "facts.tsv"], "pointing-back", config, vectors=both)
+        again = loader.load(client, [tmp_path / "facts.tsv"], "pointing-back", config, vectors=both)
+        assert client.find("pointing-back", triples).tolist() == list(range(1, 19, 2))
+        assert client.find("pointing-back", [(t, r, h) for h, r, t in triples]).tolist() == [0] * 9
+    assert (first.created, first.existing, first.acked) == (18, 0, 9)
+    assert (again.created, again.existing, again.acked) == (0, 9, 9)

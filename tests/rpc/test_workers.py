@@ -156,6 +156,17 @@ def test_fetches_stay_in_the_process_that_takes_them(wires: list[Wire], server: 
         server.process.send_signal(signal.SIGCONT)
 
 
+def test_triples_are_found_through_either_as_soon_as_they_are_acked(wires: list[Wire]) -> None:
+    for turn, (through, other) in enumerate((wires, wires[::-1])):
+        name = f"facts-{turn}"
+        through.create(name)
+        for count in (10, 3000):
+            through.fill(count, name)
+            asked = kpb.FindRequest(collection=name, triples=[triple(count - 1), triple(count), triple(0)])
+            for wire in (other, through):
+                assert np.frombuffer(wire.knowledge.Find(asked).ids, "<u8").tolist() == [count, 0, 1]
+
+
 def test_collections_come_and_go_through_either(wires: list[Wire]) -> None:
     for turn in range(4):
         through, other = wires[turn % 2], wires[1 - turn % 2]

@@ -4,16 +4,20 @@
 
 import gzip
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from atlasdb_client import Client, connect
 from atlasdb_client.loader import KEPT, load
 from atlasdb_client.progress import Silent
+from atlasdb_client.vectors import VectorFiles
+from atlasdb_contract import codec
 from atlasdb_contract.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from atlasdb_contract.types import CollectionConfig
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
@@ -26,8 +30,9 @@ class SmallStore(KnowledgeServicer):
     def __init__(self) -> None:
         self.collections: dict[str, kpb.Collection] = {}
         self.ids: dict[tuple[str, str, str], int] = {}
-        self.chunks = 0
+        self.chunks = self.finds = 0
         self.before_storing: Callable[[int, grpc.ServicerContext], None] = lambda chunk, context: None
+        self.before_finding: Callable[[int, grpc.ServicerContext], None] = lambda find, context: None
         self.before_ack: Callable[[int, grpc.ServicerContext], None] = lambda chunk, context: None
         self.refuses: Callable[[str], bool] = lambda head: False
 
@@ -47,18 +52,33 @@ class SmallStore(KnowledgeServicer):
             chunk = self.chunks
             self.before_storing(chunk, context)
             ack = kpb.InsertAck(sequence=request.sequence)
-            for position, triple in enumerate(request.triples):
-                if self.refuses(triple.head):
+            for position, triple in enumerate(triples_of(request)):
+                if self.refuses(triple[0]):
                     ack.refused.add(position=position, reason="the head is not liked")
                     ack.ids.append(0)
                     continue
                 known = len(self.ids)
-                number = self.ids.setdefault((triple.head, triple.relation, triple.tail), known + 1)
+                number = self.ids.setdefault(triple, known + 1)
                 ack.ids.append(number)
                 ack.created += number > known
                 ack.existing += number <= known
             self.before_ack(chunk, context)
             yield ack
+
+    def Count(self, request: object, context: grpc.ServicerContext) -> kpb.CountReply:
+        return kpb.CountReply(entries=len(self.ids))
+
+    def Find(self, request: kpb.FindRequest, context: grpc.ServicerContext) -> kpb.FindReply:
+        self.finds += 1
+        self.before_finding(self.finds, context)
+        ids = [self.ids.get(triple, 0) for triple in triples_of(request)]
+        return kpb.FindReply(ids=np.array(ids, "<u8").tobytes())
+
+
+def triples_of(request: kpb.InsertRequest | kpb.FindRequest) -> list[tuple[str, str, str]]:
+    if request.HasField("columns"):
+        return list(codec.columns_from_proto(request.columns).triples())
+    return [(triple.head, triple.relation, triple.tail) for triple in request.triples]
 
 
 @pytest.fixture
@@ -88,7 +108,7 @@ class Heard(Silent):
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
 
-    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+    def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
         self.shown.append((done, total, count))
 
 
@@ -207,6 +227,72 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     )
 
 
+@pytest.mark.parametrize("moment", ["before_storing", "before_ack", "before_finding"])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_with_vectors_too_a_server_may_go_away(
+    client: Client, store: SmallStore, tmp_path: Path, moment: str, resumed: bool
+) -> None:
+    """Bad lines are told once, and all others are there; if there was something before, they are looked up."""
+    file = facts(tmp_path, 40_000)
+    lines = file.read_text().splitlines()
+    for at in range(0, 40_000, 5_000):
+        lines[at] = "no triple"
+    file.write_text("\n".join(lines))
+    keys = np.ones((40_000, 4), np.float32)
+    keys[1234] = np.nan
+    np.save(tmp_path / "keys.npy", keys)
+    if resumed:
+        list(client.insert("facts", [(f"head {i}", "relation", f"tail {i % 97}") for i in range(1, 3000, 7)]))
+    before, existing = store.chunks, len(store.ids)
+    setattr(store, moment, lambda chunk, context: gone(context) if chunk - before in (2, 4, 5) else None)
+    heard = Heard()
+    vectors = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "keys.npy")
+    report = load(client, [file], "facts", progress=heard, vectors=vectors)
+    assert (report.lines, report.acked, report.bad, len(store.ids)) == (40_000, 39_991, 9, 39_991)
+    assert report.created + report.existing == 39_991
+    assert report.existing >= existing
+    places = [line for line in heard.said if "the server at" not in line]
+    assert len(places) == len(set(places)) == 9
+    assert len(heard.said) > 9 or (moment == "before_finding" and not resumed)
+    assert heard.shown[-1][0] == heard.shown[-1][1]
+
+
+def test_a_server_that_is_back_and_finds_everything_may_go_away_again(
+    client: Client, store: SmallStore, tmp_path: Path
+) -> None:
+    """Later than the patience with it: what it found in between were answers."""
+
+    def slow(find: int, context: grpc.ServicerContext) -> None:
+        time.sleep(0.2)
+        if find in (2, 8):
+            gone(context)
+
+    file = facts(tmp_path, 80_000)
+    np.save(tmp_path / "keys.npy", np.ones((80_000, 4), np.float32))
+    vectors = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "keys.npy")
+    load(client, [file], "facts", vectors=vectors)
+    store.before_finding = slow
+    heard = Heard()
+    report = load(client, [file], "facts", progress=heard, patience=0.5, vectors=vectors)
+    assert (report.created, report.existing) == (0, 80_000)
+    assert [said.split()[-1] == "back" for said in heard.said] == [False, True] * 2
+
+
+def test_refused_lines_keep_their_numbers_when_chunks_are_sent_again(
+    client: Client, store: SmallStore, tmp_path: Path
+) -> None:
+    store.refuses = lambda head: head in ("head 3", "head 9000", "head 29999")
+    store.before_ack = lambda chunk, context: gone(context) if chunk == 2 else None
+    file = facts(tmp_path, 30_000)
+    file.write_text("nonsense\n\n" + file.read_text())
+    np.save(tmp_path / "keys.npy", np.ones((30_001, 4), np.float32))
+    vectors = VectorFiles.open(tmp_path / "keys.npy", tmp_path / "keys.npy")
+    for given in (vectors, None):
+        report = load(client, [file], "facts", vectors=given)
+        assert (report.lines, report.acked, report.refused, report.bad) == (30_001, 29_997, 3, 1)
+        assert [problem.line for problem in report.problems] == [1, 6, 9003, 30_002]
+
+
 def test_a_server_that_stays_away_is_given_up(client: Client, store: SmallStore, tmp_path: Path) -> None:
     store.before_storing = lambda chunk, context: gone(context) if chunk > 2 else None
     with pytest.raises(Unavailable, match=r"gave up after 1 s, what was acked is stored: the server is stopping"):
@@ -233,7 +319,7 @@ def test_ctrl_c_keeps_what_was_acked_and_the_same_load_continues(
     client: Client, store: SmallStore, tmp_path: Path
 ) -> None:
     class Impatient(Heard):
-        def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "") -> None:
+        def show(self, stage: str, done: int, total: int, count: int = 0, noun: str = "", memory: int = 0) -> None:
             if count > 4000:
                 raise KeyboardInterrupt
 

@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import pty
+import re
 import select
 import struct
 import termios
@@ -30,12 +31,12 @@ def test_a_terminal_gets_a_bar_with_bytes_and_triples_a_second(terminal: tuple[T
     with progress.opened("B", stream) as meter:
         meter.show("loading facts", 0, 4_000_000)
         meter.say("a sentence between")
-        meter.show("loading facts", 4_000_000, 4_000_000, 120_000, "triples")
+        meter.show("loading facts", 4_000_000, 4_000_000, 120_000, "triples", 312_000_000)
     shown = ""
     while "triples" not in shown and select.select([outer], [], [], 5)[0]:
         shown += os.read(outer, 1 << 16).decode()
     assert "a sentence between" in shown
-    assert "4.00M/4.00MB, 120,000 triples, " in shown
+    assert re.search(r"4\.00M/4\.00MB, 120,000 triples, [\d,]+/s, server 312 MB \[\d\d:\d\d<00:00\]", shown)
 
 
 def test_elsewhere_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +50,21 @@ def test_elsewhere_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch)
         meter.show("counting", 7, 0)
         meter.say("a sentence")
     assert stream.getvalue().splitlines() == ["building facts: 75%", "counting: 7", "a sentence"]
+
+
+def test_a_line_has_share_count_pace_what_is_left_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    clock = iter((100.0, 104.9, 110.0, 120.0, 200.0))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.opened("B", stream) as meter:
+        for done, count in ((100, 8_000), (150, 500_000), (300, 1_234_567)):
+            meter.show("loading facts", done, 1000, count, "triples", 312_000_000)
+        for done in (0, 40):
+            meter.show("building facts: read", done, 7240, memory=1_500_000_000)
+    assert stream.getvalue().splitlines() == [
+        "loading facts: 30%, 1,234,567 triples, 122,657/s, 0:35 left, server 312 MB",
+        "building facts: read: 1%, 0.5/s, 4:00:00 left, server 1.5 GB",
+    ]
 
 
 def test_a_terminal_without_a_size_gets_lines(terminal: tuple[TextIO, int]) -> None:

@@ -81,5 +81,5 @@ def stats(args: Namespace) -> int:
 def _shown(task: str, steps: Iterable[Progress]) -> Iterator[Progress]:
     with opened() as meter:
         for step in steps:
-            meter.show(f"{task}: {step.stage}", step.done, step.total)
+            meter.show(f"{task}: {step.stage}", step.done, step.total, memory=step.memory)
             yield step

@@ -25,17 +25,23 @@ def search(args: Namespace) -> int:
 
 
 def get(args: Namespace) -> int:
-    """Entries by id. NotFound after the others were shown."""
+    """Entries by id, then by triple. NotFound after the others were shown."""
+    if not args.ids and not args.triple:
+        raise InvalidArgument("nothing to get; give entry ids or --triple HEAD RELATION TAIL")
+    triples = [tuple(triple) for triple in args.triple]
     with connect(args.server) as client:
-        entries = client.get(args.collection, args.ids, texts=True)
+        found = client.find(args.collection, triples).tolist()
+        entries = client.get(args.collection, [*args.ids, *filter(None, found)], texts=True)
     if args.json:
         output.print_json([output.entry_json(entry) for entry in entries])
     elif entries:
         titles = ("id", "head", "relation", "tail", "key text", "value text", "source")
         output.print_table(titles, [(*_row(e), e.key_text, e.value_text, e.triple.source) for e in entries])
     missing = sorted(set(args.ids) - {entry.id for entry in entries})
-    if missing:
-        raise NotFound(f"{args.collection} has no entry {_listed(missing)}")
+    unknown = [f"triple ({', '.join(triple)})" for triple, number in zip(triples, found, strict=True) if not number]
+    if missing or unknown:
+        told = [f"entry {_listed(missing)}"] * bool(missing) + unknown
+        raise NotFound(f"{args.collection} has no {' and no '.join(told)}")
     return 0
 
 

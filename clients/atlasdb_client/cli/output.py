@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atlasdb_client.quantities import duration as duration
+from atlasdb_client.quantities import size as size
 from atlasdb_contract.types import Entry
 
 NARROWEST = 12
@@ -92,27 +94,6 @@ def plural(count: int, noun: str) -> str:
     """ "1 entry", "2,000 entries"."""
     many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{count:,} {noun if count == 1 else many}"
-
-
-def size(count: int) -> str:
-    """Bytes as people say them: "512 B", "1.5 MB"."""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 999.5:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "0.4 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 def _cell(value: object) -> str:

@@ -93,8 +93,9 @@ def _load(commands: Any) -> None:
     parser.add_argument(
         "--on-bad", choices=("skip", "fail"), default="skip", help="report bad lines and go on (default), or stop"
     )
-    parser.add_argument("--keys", metavar="FILE.npy", type=Path, help="the lines' key vectors, floats (lines, D)")
-    parser.add_argument("--values", metavar="FILE.npy", type=Path, help="the lines' value vectors, as many")
+    vectors = ".npy, .safetensors[:TENSOR] or .parquet[:COLUMN]"
+    parser.add_argument("--keys", metavar="FILE", help=f"the lines' key vectors, floats (lines, D): {vectors}")
+    parser.add_argument("--values", metavar="FILE", help="the lines' value vectors, as many")
     _add_config(parser)
     parser.add_argument("--build", action="store_true", help="build the tree afterwards")
 
@@ -152,8 +153,11 @@ def _explain(commands: Any) -> None:
 
 
 def _get(commands: Any) -> None:
-    parser = _command(commands, "get", "entries:get", "show entries by their ids")
-    parser.add_argument("ids", metavar="ID", nargs="+", type=_positive, help="entry ids")
+    parser = _command(commands, "get", "entries:get", "show entries by id or by triple")
+    parser.add_argument("ids", metavar="ID", nargs="*", type=_positive, help="entry ids")
+    parser.add_argument(
+        "--triple", nargs=3, metavar=("HEAD", "RELATION", "TAIL"), action="append", default=[], help="may be repeated"
+    )
 
 
 def _delete(commands: Any) -> None:

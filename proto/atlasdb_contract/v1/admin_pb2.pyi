@@ -86,16 +86,18 @@ class BuildRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("stage", "done", "total", "generation")
+    __slots__ = ("stage", "done", "total", "generation", "memory_bytes")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     stage: str
     done: int
     total: int
     generation: int
-    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., generation: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class VerifyRequest(_message.Message):
     __slots__ = ("collection",)

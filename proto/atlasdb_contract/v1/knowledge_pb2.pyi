@@ -147,18 +147,20 @@ class TripleError(_message.Message):
     def __init__(self, position: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class InsertAck(_message.Message):
-    __slots__ = ("sequence", "ids", "created", "existing", "refused")
+    __slots__ = ("sequence", "ids", "created", "existing", "refused", "memory_bytes")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     EXISTING_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     ids: _containers.RepeatedScalarFieldContainer[int]
     created: int
     existing: int
     refused: _containers.RepeatedCompositeFieldContainer[TripleError]
-    def __init__(self, sequence: _Optional[int] = ..., ids: _Optional[_Iterable[int]] = ..., created: _Optional[int] = ..., existing: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[TripleError, _Mapping]]] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, sequence: _Optional[int] = ..., ids: _Optional[_Iterable[int]] = ..., created: _Optional[int] = ..., existing: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[TripleError, _Mapping]]] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
     __slots__ = ("collection", "ids", "triples")
@@ -221,6 +223,22 @@ class GetReply(_message.Message):
     keys: Vectors
     values: Vectors
     def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., keys: _Optional[_Union[Vectors, _Mapping]] = ..., values: _Optional[_Union[Vectors, _Mapping]] = ...) -> None: ...
+
+class FindRequest(_message.Message):
+    __slots__ = ("collection", "triples", "columns")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TRIPLES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    triples: _containers.RepeatedCompositeFieldContainer[Triple]
+    columns: TripleColumns
+    def __init__(self, collection: _Optional[str] = ..., triples: _Optional[_Iterable[_Union[Triple, _Mapping]]] = ..., columns: _Optional[_Union[TripleColumns, _Mapping]] = ...) -> None: ...
+
+class FindReply(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: bytes
+    def __init__(self, ids: _Optional[bytes] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
     __slots__ = ("collection", "after", "limit", "fields", "head", "relation")

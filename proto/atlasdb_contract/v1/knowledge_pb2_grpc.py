@@ -64,6 +64,11 @@ class KnowledgeStub:
                 request_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.GetRequest.SerializeToString,
                 response_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.GetReply.FromString,
                 _registered_method=True)
+        self.Find = channel.unary_unary(
+                '/atlasdb.v1.Knowledge/Find',
+                request_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.FindRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.FindReply.FromString,
+                _registered_method=True)
         self.Scan = channel.unary_stream(
                 '/atlasdb.v1.Knowledge/Scan',
                 request_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.ScanRequest.SerializeToString,
@@ -127,6 +132,13 @@ class KnowledgeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Find(self, request, context):
+        """Which triples are there, without reading more than that takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Scan(self, request, context):
         """Entries in id order, in chunks; `after` continues an earlier scan.
         """
@@ -186,6 +198,11 @@ def add_KnowledgeServicer_to_server(servicer, server):
                     servicer.Get,
                     request_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.GetRequest.FromString,
                     response_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.GetReply.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.FindRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.FindReply.SerializeToString,
             ),
             'Scan': grpc.unary_stream_rpc_method_handler(
                     servicer.Scan,
@@ -370,6 +387,33 @@ class Knowledge:
             '/atlasdb.v1.Knowledge/Get',
             atlasdb__contract_dot_v1_dot_knowledge__pb2.GetRequest.SerializeToString,
             atlasdb__contract_dot_v1_dot_knowledge__pb2.GetReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atlasdb.v1.Knowledge/Find',
+            atlasdb__contract_dot_v1_dot_knowledge__pb2.FindRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_knowledge__pb2.FindReply.FromString,
             options,
             channel_credentials,
             insecure,
