@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import crc
-from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal, seal_whole
+from atlasdb import crc, parity
+from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.types import Floats, Ids, Vectors
 
@@ -81,7 +81,7 @@ def seal_slots(key: bytes, slots: Slots) -> bytearray:
     at = slot_offsets(len(slots), slots.entries)
     checks = crc.of_keys(slots.subjects, slots.keys)
     seals = crc.of_entries(slots.ids, slots.value_ids, np.repeat(checks, np.diff(slots.starts)))
-    record = bytearray(at.keys + slots.keys.data.nbytes)
+    record = bytearray(parity.whole(size := at.keys + slots.keys.data.nbytes))
     _HEADER.pack_into(record, 0, 0, len(slots), slots.keys.dimension, slots.entries)
     columns = (
         (at.ids, slots.ids.astype("<u8")),
@@ -93,22 +93,27 @@ def seal_slots(key: bytes, slots: Slots) -> bytearray:
         (at.seals, seals.astype("<u4")),
         (at.keys, slots.keys.data),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
 
 
-def _sealed(key: bytes, record: bytearray, columns: Sequence[tuple[int, npt.NDArray[Any]]]) -> bytearray:
-    """A record with its columns filled in."""
+def _sealed(key: bytes, record: bytearray, size: int, columns: Sequence[tuple[int, npt.NDArray[Any]]]) -> bytearray:
+    """A record whose columns end at `size`, with them, its parity and its checksum filled in."""
     whole = np.frombuffer(record, np.uint8)
     for start, column in columns:
         if column.nbytes:
             whole[start : start + column.nbytes] = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
-    return seal_whole(key, record)
+    return parity.seal(key, record, size)
+
+
+def slots_size(dimension: int, count: int, entries: int) -> int:
+    """Bytes of a record of slots."""
+    return parity.whole(slot_offsets(count, entries).keys + count * dimension)
 
 
 def slot_counts(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
     """How many slots a record has, and entries, from its header. DataLoss where it is not as long as that takes."""
     count, told, entries = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
-    if told != dimension or len(record) != slot_offsets(count, entries).keys + count * dimension:
+    if told != dimension or len(record) != slots_size(dimension, count, entries):
         raise damaged("postings", key, "is cut short")
     return int(count), int(entries)
 
@@ -154,7 +159,7 @@ def seal_values(key: bytes, first: int, identities: Ids, vectors: Vectors) -> by
     count = len(vectors)
     at = value_offsets(count)
     ids = np.arange(first, first + count, dtype=np.uint64)
-    record = bytearray(at.vectors + vectors.data.nbytes)
+    record = bytearray(parity.whole(size := at.vectors + vectors.data.nbytes))
     _HEADER.pack_into(record, 0, 0, count, vectors.dimension, 0)
     columns = (
         (at.identities, identities.astype("<u8")),
@@ -162,13 +167,18 @@ def seal_values(key: bytes, first: int, identities: Ids, vectors: Vectors) -> by
         (at.checks, crc.of_values(ids, vectors).astype("<u4")),
         (at.vectors, vectors.data),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
+
+
+def values_size(dimension: int, count: int) -> int:
+    """Bytes of a record of values."""
+    return parity.whole(value_offsets(count).vectors + count * dimension)
 
 
 def value_count(dimension: int, key: bytes, record: Buffer) -> int:
     """How many values a record has, from its header. DataLoss where the record is not as long as that takes."""
     count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if told != dimension or len(record) != value_offsets(count).vectors + count * dimension:
+    if told != dimension or len(record) != values_size(dimension, count):
         raise damaged("values", key, "is cut short")
     return int(count)
 
@@ -185,11 +195,13 @@ def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vector
 
 @dataclass(frozen=True, slots=True)
 class EntryRows:
-    """N entries as they are stored but for their keys: `flags` u8 (N,), `value_ids` u64 (N,), `texts` uint8, where
-    entry i ends at ends[i], int64 (N,), and begins where the one before ends."""
+    """N entries as they are stored but for their keys: `flags` u8 (N,), `value_ids` u64 (N,), `items` u64 (N, 2), what
+    they are in a setsum, `texts` uint8, where entry i ends at ends[i], int64 (N,), and begins where the one before
+    ends."""
 
     flags: npt.NDArray[np.uint8]
     value_ids: Ids
+    items: Ids
     texts: npt.NDArray[np.uint8]
     ends: npt.NDArray[np.int64]
 
@@ -201,7 +213,8 @@ class EntryRows:
         first = int(self.ends[start - 1]) if start else 0
         ends = self.ends[start:stop] - first
         texts = self.texts[first : int(self.ends[stop - 1])]
-        return EntryRows(self.flags[start:stop], self.value_ids[start:stop], texts, ends)
+        here = slice(start, stop)
+        return EntryRows(self.flags[here], self.value_ids[here], self.items[here], texts, ends)
 
     @staticmethod
     def joined(parts: "Sequence[EntryRows]") -> "EntryRows":
@@ -212,6 +225,7 @@ class EntryRows:
         return EntryRows(
             np.concatenate([part.flags for part in parts]),
             np.concatenate([part.value_ids for part in parts]),
+            np.concatenate([part.items for part in parts]),
             np.concatenate([part.texts for part in parts]),
             np.concatenate([part.ends + start for part, start in zip(parts, before.tolist(), strict=False)]),
         )
@@ -221,6 +235,7 @@ class EntryOffsets(NamedTuple):
     """Where the columns of `count` entries begin in their record."""
 
     value_ids: int
+    items: int
     ends: int
     checks: int
     flags: int
@@ -230,7 +245,8 @@ class EntryOffsets(NamedTuple):
 def entry_offsets(count: int) -> EntryOffsets:
     """Each column's first byte, from the start of the record."""
     first = _HEADER.size
-    return EntryOffsets(first, first + 8 * count, first + 12 * count, first + 16 * count, first + 17 * count)
+    ends = first + 24 * count
+    return EntryOffsets(first, first + 8 * count, ends, ends + 4 * count, ends + 8 * count, ends + 9 * count)
 
 
 def seal_entries(key: bytes, first: int, rows: EntryRows) -> bytearray:
@@ -238,23 +254,24 @@ def seal_entries(key: bytes, first: int, rows: EntryRows) -> bytearray:
     count = len(rows)
     at = entry_offsets(count)
     ids = np.arange(first, first + count, dtype=np.uint64)
-    checks = crc.of_texts(ids, rows.value_ids, rows.flags, rows.texts, rows.ends)
-    record = bytearray(at.texts + len(rows.texts))
+    checks = crc.of_texts(ids, rows.value_ids, rows.items, rows.flags, rows.texts, rows.ends)
+    record = bytearray(parity.whole(size := at.texts + len(rows.texts)))
     _HEADER.pack_into(record, 0, 0, count, len(rows.texts), 0)
     columns = (
         (at.value_ids, rows.value_ids.astype("<u8")),
+        (at.items, rows.items.astype("<u8")),
         (at.ends, rows.ends.astype("<u4")),
         (at.checks, checks.astype("<u4")),
         (at.flags, rows.flags),
         (at.texts, rows.texts),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
 
 
 def entry_count(key: bytes, record: Buffer) -> int:
     """How many entries a record has, from its header. DataLoss where the record is not as long as that takes."""
     count, texts = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if not count or len(record) != entry_offsets(count).texts + texts:
+    if not count or len(record) != parity.whole(entry_offsets(count).texts + texts):
         raise damaged("entries", key, "is cut short")
     return int(count)
 
@@ -262,12 +279,13 @@ def entry_count(key: bytes, record: Buffer) -> int:
 def open_entries(key: bytes, record: Buffer) -> EntryRows:
     """The entries of a record, as views of it; checked."""
     check("entries", key, record)
-    count = entry_count(key, record)
+    count, texts = entry_count(key, record), _HEADER.unpack_from(record)[2]
     at = entry_offsets(count)
     return EntryRows(
         np.frombuffer(record, np.uint8, count, at.flags),
         np.frombuffer(record, "<u8", count, at.value_ids),
-        np.frombuffer(record, np.uint8, -1, at.texts),
+        np.frombuffer(record, "<u8", 2 * count, at.items).reshape(count, 2),
+        np.frombuffer(record, np.uint8, texts, at.texts),
         np.frombuffer(record, "<u4", count, at.ends).astype(np.int64),
     )
 
@@ -302,7 +320,7 @@ def seal_nodes(key: bytes, nodes: NodeColumns) -> bytearray:
     """One record of nodes."""
     (count, links), words = nodes.links.shape, nodes.codes.shape[1]
     at = node_offsets(count, links, words)
-    record = bytearray(at.vectors + nodes.vectors.data.nbytes)
+    record = bytearray(parity.whole(size := at.vectors + nodes.vectors.data.nbytes))
     _HEADER.pack_into(record, 0, 0, count, links, words)
     columns = (
         (at.starts, nodes.starts.astype("<u8")),
@@ -312,13 +330,13 @@ def seal_nodes(key: bytes, nodes: NodeColumns) -> bytearray:
         (at.codes, nodes.codes.astype("<u8")),
         (at.vectors, nodes.vectors.data),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
 
 
 def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int, int]:
     """(nodes, L, W), from the header. DataLoss where the record is not as long as that takes."""
     count, links, words = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
-    if not count or len(record) != node_offsets(count, links, words).vectors + count * dimension:
+    if not count or len(record) != parity.whole(node_offsets(count, links, words).vectors + count * dimension):
         raise damaged("nodes", key, "is cut short")
     return int(count), int(links), int(words)
 

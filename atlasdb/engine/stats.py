@@ -31,6 +31,7 @@ class CollectionStats:
     largest_posting: int
     """Slots under the INTER node that has most."""
     table_bytes: Mapping[str, int]
+    setsum: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +87,5 @@ def _collection(view: View, page_bytes: int) -> CollectionStats:
         record.tombstones,
         max(map(largest_node, forest.trees), default=0),
         {table: view.pages(table) * page_bytes for table in TABLES},
+        record.setsum.hex(),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import matrices
+from atlasdb import matrices, setsum
 from atlasdb.format import Flag
 from atlasdb.matrices import EntryRows
 from atlasdb.store import entries, postings, registry, tombstones, values
@@ -128,6 +128,19 @@ class Changes(Lookup):
         self.record = replace(self.record, next_value=ValueId(first + len(identities)))
         return ids
 
+    def vectors(self, ids: Ids) -> Vectors:
+        """The values of these ids, in order, copied; those that are gathered too. DataLoss where one is damaged."""
+        first = int(self.record.next_value) - sum(len(part[0]) for part in self._value_parts)
+        new = ids >= np.uint64(first)
+        data, scales = np.empty((len(ids), self.record.dimension), np.int8), np.empty(len(ids), np.float32)
+        if new.any():
+            gathered = _joined([part[1] for part in self._value_parts]).take((ids[new] - np.uint64(first)).astype(int))
+            data[new], scales[new] = gathered.data, gathered.scales
+        if not new.all():
+            stored = values.read(self.where("values"), self.record.dimension, ids[~new])
+            data[~new], scales[~new] = stored.data, stored.scales
+        return Vectors(data, scales)
+
     def add_entries(self, new: NewEntries) -> Ids:
         """Append entries, of whose facts none is there: their ids, u64 (N,)."""
         first, rows = int(self.record.next_entry), new.rows
@@ -142,6 +155,7 @@ class Changes(Lookup):
             entries=self.record.entries + len(ids),
             delta_entries=self.record.delta_entries + len(ids),
             inverse_entries=self.record.inverse_entries + int(inverse.sum()),
+            setsum=setsum.added(self.record.setsum, rows.items),
         )
         return ids
 
@@ -158,15 +172,16 @@ class Changes(Lookup):
     def delete_entries(self, ids: Ids) -> None:
         """Take distinct entries that are there; they stay in their slots as tombstones."""
         self.write()
-        flags = entries.read(self.where("entries"), ids).flags
+        rows = entries.read(self.where("entries"), ids)
         tombstones.add(self._txn, self.tables, ids)
         self.deleted += ids.tolist()
         self.record = replace(
             self.record,
             entries=self.record.entries - len(ids),
-            inverse_entries=self.record.inverse_entries - int(((flags & Flag.INVERSE) != 0).sum()),
+            inverse_entries=self.record.inverse_entries - int(((rows.flags & Flag.INVERSE) != 0).sum()),
             tombstones=self.record.tombstones + len(ids),
             deletions=self.record.deletions + 1,
+            setsum=setsum.less(self.record.setsum, rows.items),
         )
 
     def touch(self) -> None:

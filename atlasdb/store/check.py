@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import matrices
+from atlasdb import matrices, setsum
 from atlasdb.format import Flag, Level
 from atlasdb.store import nodes, postings, tombstones, trees
 from atlasdb.store.directory import after
@@ -65,6 +65,7 @@ class _Check:
         self._values = _Columns()
         self._slots = _Columns()
         self._given = 0
+        self._sum = setsum.EMPTY
         self._dead = self._tombstones()
 
     def run(self) -> Iterator[Progress]:
@@ -108,7 +109,7 @@ class _Check:
             named = ", ".join(map(str, bad[:NAMED].tolist())) + (", …" if len(bad) > NAMED else "")
             self._damage.append(f"{self._name}: {what}: {len(bad)}, with the ids {named}")
 
-    def _expect(self, what: str, counted: int, recorded: int) -> None:
+    def _expect(self, what: str, counted: object, recorded: object) -> None:
         if counted != recorded:
             self._damage.append(f"{self._name}: the registry counts {recorded} {what}; there are {counted}")
 
@@ -129,6 +130,7 @@ class _Check:
             hashes = facts_of(rows.texts, rows.ends, view.record.salt).hashes
             there = ~tombstones.among(dead, ids)
             self._given += len(ids)
+            self._sum = setsum.added(self._sum, rows.items[there])
             self._entries.add(ids=ids[there], value_ids=rows.value_ids[there])
             self._entries.add(flags=rows.flags[there], hashes=hashes[there])
             yield int(there.sum())
@@ -157,6 +159,7 @@ class _Check:
         inverse = (flags & np.uint64(Flag.INVERSE)) != 0
         self._expect("rows of entries", self._given, record.next_entry - 1)
         self._expect("entries", len(ids), record.entries)
+        self._expect("entries that add up to", self._sum.hex(), record.setsum.hex())
         self._expect("inverse entries", int(inverse.sum()), record.inverse_entries)
         self._expect("values", len(self._values["ids"]), record.next_value - 1)
         self._say(ids[ids >= record.next_entry], "entries whose id was never given")

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from atlasdb import format as fmt
+from atlasdb.setsum import EMPTY
 from atlasdb.siphash import Salt
 from atlasdb.store.environment import COLLECTIONS_LIMIT, Txn
 from atlasdb_contract.errors import NotFound
@@ -55,6 +56,8 @@ class CollectionRecord:
     """Changes of the table of tombstones so far: names its contents in caches."""
     revision: int = 0
     """Changes of the tables of postings and nodes so far: names their contents in caches."""
+    setsum: bytes = EMPTY
+    """Of the entries that are there."""
 
     @property
     def dimension(self) -> int:

@@ -55,7 +55,7 @@ def append(txn: Txn, tables: Tables, first: int, identities: Ids, vectors: Vecto
 
 def _short(key: bytes, body: memoryview, dimension: int) -> tuple[int, Ids, Vectors] | None:
     """The first id, the identities and the vectors of a record that is to be extended: of a sound and short one."""
-    if len(body) >= matrices.value_offsets(SHORT).vectors + SHORT * dimension:
+    if len(body) >= matrices.values_size(dimension, SHORT):
         return None
     try:
         identities, vectors = matrices.open_values(dimension, key, body)

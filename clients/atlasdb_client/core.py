@@ -255,8 +255,9 @@ def verify(collection: str) -> Call[t.Progress]:
 
 def _stats(reply: apb.StatsReply) -> StoreStats:
     def one(message: apb.CollectionStats) -> CollectionStats:
-        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name != "table_bytes"}
-        return CollectionStats(**plain, table_bytes=dict(message.table_bytes))
+        apart = {"table_bytes": dict(message.table_bytes), "damage": tuple(message.damage)}
+        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name not in apart}
+        return CollectionStats(**plain, **apart)
 
     plain = {f.name: getattr(reply, f.name) for f in fields(StoreStats) if f.name != "collections"}
     return StoreStats(collections=tuple(one(c) for c in reply.collections), **plain)

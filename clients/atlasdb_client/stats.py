@@ -26,6 +26,12 @@ class CollectionStats:
     table_bytes: Mapping[str, int]
     """Bytes of LMDB pages by table."""
     trees: int
+    setsum: str
+    """Hex: an order-independent sum over the entries. Equal sums: the same entries, ids apart."""
+    damage: tuple[str, ...]
+    """Damage that is known of, a sentence each; fetches go on without it."""
+    entries_out: int
+    """Entries that fetches leave out because of it."""
 
 
 @dataclass(frozen=True, slots=True)

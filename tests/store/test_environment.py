@@ -55,7 +55,7 @@ def test_a_closed_store_says_so(database: Database) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (format_record(fmt.MAGIC, 77, 0), "format version 77; this atlasdb reads version 1"),
+        (format_record(fmt.MAGIC, 77, 0), "format version 77; this atlasdb reads version 2"),
         (format_record(fmt.MAGIC, fmt.VERSION, 6), "features 0x6, unknown"),
         (format_record(b"OTHERDB", 1, 0), "not an atlasdb store"),
         (b"", "not an atlasdb store"),

@@ -70,7 +70,8 @@ def flip_a_key(cursor: lmdb.Cursor) -> None:
     """One bit of a key in a tree."""
     assert cursor.last()
     record = bytearray(cursor.value())
-    record[-5] ^= 1
+    count, entries = matrices.slot_counts(16, cursor.key(), bytes(record))
+    record[matrices.slot_offsets(count, entries).keys + 16 * count - 5] ^= 1
     cursor.put(cursor.key(), bytes(record))
 
 

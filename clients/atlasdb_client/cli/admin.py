@@ -61,7 +61,7 @@ def stats(args: Namespace) -> int:
         facts: dict[str, object] = {"collection": one.name, "encoder": f"{one.encoder}, dimension {one.dimension}"}
         for name in ("entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes"):
             facts[name.replace("_", " ")] = getattr(one, name)
-        for name in ("trees", "inter_nodes", "delta_entries", "tombstones", "largest_posting"):
+        for name in ("trees", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "setsum"):
             facts[name.replace("_", " ")] = getattr(one, name)
         facts |= {f"{table} on disk": output.size(count) for table, count in sorted(one.table_bytes.items())}
         output.print_facts(facts)
