@@ -140,7 +140,8 @@ def of_texts(
     texts: npt.NDArray[np.uint8],
     ends: npt.NDArray[np.int64],
 ) -> U32s:
-    """The checksum of each stored entry: of its id, value id, item, flags and texts; `ends` as in matrices.EntryRows."""
+    """The checksum of each stored entry: of its id, value id, item, flags and texts; `ends` as in
+    matrices.EntryRows."""
     heads = np.empty(len(ids), np.dtype([("id", "<u8"), ("value", "<u8"), ("item", "<u8", 2), ("flags", "u1")]))
     heads["id"], heads["value"], heads["item"], heads["flags"] = ids, value_ids, items, flags
     found: U32s = _texts(TABLES, heads.view(np.uint8).reshape(len(ids), ENTRY_HEAD), np.array(texts), ends)

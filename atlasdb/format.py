@@ -12,6 +12,7 @@ Records of entries, values, slots and nodes end with a second checksum and parit
     main        format                                 magic 8s, version u32, features u32
     main        sequence                               next collection id u32
     main        collection/NAME                        msgpack map, see store/registry.py
+    main        copy/KEY                               the same once more, of each of these three
     entries     first id u64                           count u32, text bytes u32, pad u32, value ids u64[n], items
                                                        16s[n], ends u32[n], checks u32[n], flags u8[n], texts: of each
                                                        entry msgpack [head, relation, tail, source, metadata]
@@ -143,15 +144,24 @@ def open_map(table: str, key: bytes, record: Buffer) -> Any:
 FORMAT_KEY: Final = b"format"
 SEQUENCE_KEY: Final = b"sequence"
 COLLECTION_PREFIX: Final = b"collection/"
+COPY_PREFIX: Final = b"copy/"
+"""Of the key of the second record of each of these."""
 
 
-def format_record() -> bytes:
-    """What this version writes into a new store."""
-    return seal(FORMAT_KEY, _FORMAT.pack(MAGIC, VERSION, FEATURES))
+def format_record(key: bytes = FORMAT_KEY) -> bytes:
+    """What this version writes into a new store, under FORMAT_KEY and behind COPY_PREFIX."""
+    return seal(key, _FORMAT.pack(MAGIC, VERSION, FEATURES))
 
 
-def check_format(path: str, record: Buffer | None) -> None:
-    """FailedPrecondition where this is no store, or one that only another version of atlasdb can read."""
+def check_format(path: str, record: Buffer | None, copy: Buffer | None = None) -> None:
+    """FailedPrecondition where this is no store, or one that only another version of atlasdb can read. The `copy`
+    speaks where the record itself is damaged."""
+    if copy is not None and record is not None:
+        try:
+            check("main", FORMAT_KEY, record)
+        except DataLoss:
+            check("main", COPY_PREFIX + FORMAT_KEY, copy)
+            record = format_record() if copy == format_record(COPY_PREFIX + FORMAT_KEY) else record
     whole = record or bytes(CRC_BYTES + _FORMAT.size)
     magic, version, features = _FORMAT.unpack_from(whole, CRC_BYTES)
     if magic != MAGIC:

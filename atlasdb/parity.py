@@ -4,10 +4,11 @@
     chunks      0       │   1   │   2   │  ...  │   n    │
                 even    │  odd  │ even  │  ...
 
-A chunk is as long as the parity of a class; it ends where a page of LMDB's file does, which begins a long record 16 bytes
-into its first page. `even` is the exclusive or of the chunks 0, 2, …, `odd` of the rest (the record's first checksum,
-which covers parity too, counts as zeros). `copy` is the checksum of key and body. One damaged run no longer than a chunk
-touches at most one chunk of each class: with every place tried, one is found where the checksum fits again.
+A chunk is as long as the parity of a class; it ends where a page of LMDB's file does, or a part of one: a long record
+begins 16 bytes into its first page. `even` is the exclusive or of the chunks 0, 2, …, `odd` of the rest (the record's
+first checksum, which covers parity too, counts as zeros). `copy` is the checksum of key and body. One damaged run no
+longer than a chunk touches at most one chunk of each class: with every place tried, one is found where the checksum
+fits again.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,13 @@
 """A sum over the entries of a collection that does not depend on their order: two collections with equal sums hold the
 same entries; design "Setsum".
 
-An entry's *item* is a 128-bit hash of what makes it what it is, ids apart: its texts (triple, source, metadata), whether
-it is an inverse, its key and its value with their scales. The sum has eight lanes: each item gives eight numbers of 32
-bits, and lane j adds its own modulo a prime of its own just below 2^32. So an entry that goes is subtracted, nothing
-has to be read to keep the sum, and it says nothing of what it is made of.
+An entry's *item* is a 128-bit hash of what makes it what it is, ids apart: its texts (triple, source, metadata),
+whether it is an inverse, its key and its value with their scales. The sum has eight lanes: each item gives eight
+numbers of 32 bits, and lane j adds its own modulo a prime of its own just below 2^32. So an entry that goes is
+subtracted, and nothing has to be read to keep the sum.
 
-The hash multiplies 64 bits by 64 and folds both halves (as wyhash does), two chains side by side: 32 bytes a step. It is
-not keyed: a backup, another store and an export that was loaded again give the same sum. It finds accidents; whoever
+The hash multiplies 64 bits by 64 and folds both halves (as wyhash does), two chains side by side: 32 bytes a step. It
+is not keyed: a backup, another store and an export that was loaded again give the same sum. It finds accidents; whoever
 can choose entries could, with effort, make two sets with one sum.
 """
 

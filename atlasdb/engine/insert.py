@@ -157,8 +157,8 @@ def _ready(request: _Request, entries: Positions, text_rows: dict[str, int], enc
         of_texts = made.rows[entries] < 0
         identities[of_texts] = made.texts.identities[entries[of_texts]]
     keys, values = _behind(request.keys, encoded), _behind(request.values, encoded)
-    given = len(request.values) if request.values is not None else 0
-    return _Ready(entries, keys, key_rows, values, value_rows, identities, given)
+    came = len(request.values) if request.values is not None else 0
+    return _Ready(entries, keys, key_rows, values, value_rows, identities, came)
 
 
 def _behind(given: Vectors | None, encoded: Vectors | None) -> Vectors:
@@ -225,7 +225,7 @@ def _append(
 def _stored_values(changes: Changes, ready: _Ready, new: Positions, value_ids: Ids) -> tuple[Vectors, Positions]:
     """The values that the entries at `new` have, as they are stored: vectors, and the row in them of each entry."""
     rows = ready.value_rows[new]
-    if len(rows) and 0 <= rows.min() and rows.max() < ready.given:
+    if len(rows) and rows.min() >= 0 and rows.max() < ready.given:
         return ready.values, rows
     distinct, rows = np.unique(value_ids, return_inverse=True)
     return changes.vectors(distinct), rows.astype(np.int64)

@@ -175,5 +175,5 @@ def _short(key: bytes, record: memoryview) -> tuple[int, EntryRows] | None:
         rows = matrices.open_entries(key, record)
     except DataLoss:
         return None
-    copied = EntryRows(*(column.copy() for column in (rows.flags, rows.value_ids, rows.items, rows.texts, rows.ends)))
+    copied = EntryRows(rows.flags.copy(), rows.value_ids.copy(), rows.items.copy(), rows.texts.copy(), rows.ends.copy())
     return int.from_bytes(key, "big"), copied

@@ -255,7 +255,7 @@ def verify(collection: str) -> Call[t.Progress]:
 
 def _stats(reply: apb.StatsReply) -> StoreStats:
     def one(message: apb.CollectionStats) -> CollectionStats:
-        apart = {"table_bytes": dict(message.table_bytes), "damage": tuple(message.damage)}
+        apart: dict[str, Any] = {"table_bytes": dict(message.table_bytes), "damage": tuple(message.damage)}
         plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name not in apart}
         return CollectionStats(**plain, **apart)
 

@@ -19,6 +19,8 @@ def rewrite(folder: Path, key: bytes, record: bytes, table: bytes | None = None)
         db = env.open_db(table) if table else None
         with env.begin(write=True) as txn:
             txn.put(key, record, db=db)
+            if key == fmt.FORMAT_KEY:
+                txn.delete(fmt.COPY_PREFIX + key)
 
 
 def format_record(magic: bytes, version: int, features: int) -> bytes:
