@@ -118,6 +118,15 @@ def slot_counts(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
     return int(count), int(entries)
 
 
+def spanned_slots(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
+    """The same, with the slots' spans checked too: what is read where it lies goes by them. DataLoss."""
+    count, entries = slot_counts(dimension, key, record)
+    starts = np.frombuffer(record, "<u4", count + 1, slot_offsets(count, entries).starts)
+    if entries < count or starts[0] != 0 or starts[-1] != entries or (starts[1:] <= starts[:-1]).any():
+        raise damaged("postings", key, "has slots without entries")
+    return count, entries
+
+
 def last_slot_id(dimension: int, key: bytes, record: Buffer) -> int:
     """The id of a record's last entry; unchecked."""
     count, entries = slot_counts(dimension, key, record)
@@ -127,13 +136,11 @@ def last_slot_id(dimension: int, key: bytes, record: Buffer) -> int:
 def open_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
     """The slots of a record, as views of it; checked."""
     check("postings", key, record)
-    count, entries = slot_counts(dimension, key, record)
+    count, entries = spanned_slots(dimension, key, record)
     at = slot_offsets(count, entries)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
     scales = np.frombuffer(record, "<f4", count, at.scales)
     starts = np.frombuffer(record, "<u4", count + 1, at.starts)
-    if entries < count or starts[0] != 0 or starts[-1] != entries or (starts[1:] <= starts[:-1]).any():
-        raise damaged("postings", key, "has slots without entries")
     ids, value_ids = (np.frombuffer(record, "<u8", entries, start) for start in (at.ids, at.value_ids))
     subjects = np.frombuffer(record, "<u8", count, at.subjects)
     return Slots(subjects, Vectors(matrix, scales), starts, ids, value_ids)
@@ -276,10 +283,25 @@ def entry_count(key: bytes, record: Buffer) -> int:
     return int(count)
 
 
+def value_ids_of(key: bytes, record: Buffer) -> Ids:
+    """The value ids of a record's entries, unchecked: a view. DataLoss where it is cut short."""
+    count = entry_count(key, record)
+    return np.frombuffer(record, "<u8", count, entry_offsets(count).value_ids)
+
+
+def spanned_entries(key: bytes, record: Buffer) -> int:
+    """The same, with where their texts end checked too: what is read where it lies goes by that. DataLoss."""
+    count, texts = entry_count(key, record), _HEADER.unpack_from(record)[2]
+    ends = np.frombuffer(record, "<u4", count, entry_offsets(count).ends)
+    if ends[-1] != texts or (ends[1:] < ends[:-1]).any():
+        raise damaged("entries", key, "has texts that end nowhere")
+    return count
+
+
 def open_entries(key: bytes, record: Buffer) -> EntryRows:
     """The entries of a record, as views of it; checked."""
     check("entries", key, record)
-    count, texts = entry_count(key, record), _HEADER.unpack_from(record)[2]
+    count, texts = spanned_entries(key, record), _HEADER.unpack_from(record)[2]
     at = entry_offsets(count)
     return EntryRows(
         np.frombuffer(record, np.uint8, count, at.flags),

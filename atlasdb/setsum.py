@@ -141,7 +141,7 @@ def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.flags.writeable or not array.nbytes:
         return array if array.flags.writeable else np.empty(array.shape, array.dtype)
     memory = (ctypes.c_uint8 * array.nbytes).from_address(array.__array_interface__["data"][0])
-    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+    return np.ctypeslib.as_array(memory).view(array.dtype).reshape(array.shape)
 
 
 def added(known: bytes, items: Ids) -> bytes:

@@ -3,6 +3,7 @@
 Lookups see what is gathered too. Deletions are written at once, and whatever is gathered before them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +17,13 @@ from atlasdb.store.directory import Directory, Layout, extended
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import Facts
 from atlasdb.store.index import Index, Space
-from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.ids import EntryId, Generation, ValueId
 from atlasdb_contract.types import Ids, Vectors
+
+OUT_LIMIT = 4096
+"""Damaged pieces that a collection's record names; `atlasdb verify` finds them all."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -188,6 +192,14 @@ class Changes(Lookup):
         """The tables of postings or nodes change: no address in them holds any longer by itself."""
         self.record = replace(self.record, revision=self.record.revision + 1)
 
+    def leave_out(self, out: Iterable[Out]) -> None:
+        """Note damaged pieces, those of trees and of the delta only as long as these are read."""
+        alive = {int(tree.generation) for tree in self.record.trees}
+        kept = [one for one in {*self.record.out, *out} if _is_read(one, alive, int(self.record.folded))]
+        if (noted := tuple(sorted(kept)[:OUT_LIMIT])) != self.record.out:
+            self.record = replace(self.record, out=noted)
+            self.touch()
+
     def flip(self, tree: TreeRecord | None, replaced: frozenset[int], folded: int, gone: int) -> None:
         """Read `tree` in place of the trees of the generations `replaced` and of the delta up to the entry `folded`.
 
@@ -206,6 +218,7 @@ class Changes(Lookup):
             delta_entries=left,
             tombstones=self.record.tombstones - gone,
         )
+        self.leave_out(())
         self.touch()
 
     def write(self) -> None:
@@ -236,6 +249,15 @@ class Changes(Lookup):
         self.write()
         if self.record is not self._before:
             registry.put(self._txn, self.record)
+
+
+def _is_read(one: Out, alive: set[int], folded: int) -> bool:
+    """Whether a piece is part of what is read now."""
+    if one.table not in ("postings", "nodes"):
+        return True
+    generation = int.from_bytes(one.key[:4], "big")
+    in_delta = generation == postings.DELTA and one.table == "postings"
+    return int.from_bytes(one.key[4:], "big") > folded if in_delta else generation in alive
 
 
 def _equal(facts: Facts, held: Facts) -> list[tuple[int, int]]:

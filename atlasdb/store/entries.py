@@ -26,7 +26,7 @@ from atlasdb_contract.types import Ids
 RECORD_ENTRIES = 4096
 RECORD_TEXTS = 1 << 20
 """Bytes of texts in a record, at most, unless it is of one entry."""
-LAYOUT = Layout(matrices.entry_count, matrices.entry_offsets)
+LAYOUT = Layout(matrices.spanned_entries, matrices.entry_offsets)
 COLUMNS = 6
 _VALUE_IDS, _ITEMS, _ENDS, _CHECKS, _FLAGS, _TEXTS = range(COLUMNS)
 _NO, _YES, _DAMAGED = range(3)
@@ -136,6 +136,8 @@ def same(where: Directory, ids: Ids, facts: Facts, positions: npt.NDArray[np.int
     """Which of the entries `ids` (n,) are the forward ones of the facts at `positions`. DataLoss where a candidate
     fails its checksum."""
     records, places = where.find(ids)
+    if (records < 0).any():
+        raise DataLoss(f"the entry {ids[np.argmin(records)]} is missing; `atlasdb verify` lists all damage")
     starts, stops = facts.starts[positions], facts.stops[positions]
     inverse = np.uint8(Flag.INVERSE)
     found = _compare(ids, records, places, where.at, facts.texts, starts, stops, inverse, crc.TABLES)

@@ -2,19 +2,19 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from atlasdb.store import postings, registry
 from atlasdb.store.environment import Environment, owner
-from atlasdb.store.registry import CollectionRecord
+from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
-from atlasdb_contract.errors import AlreadyExists, DataLoss
+from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, Unavailable
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import CollectionConfig
 
@@ -115,6 +115,21 @@ class Store:
 
     def _drop_table(self, name: bytes, write: WriteTxn) -> None:
         self.environment.drop_table(write.txn, name)
+
+    # ---- damage ----
+
+    def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
+        """Fetches go on without these pieces of a collection: from now on here, and by the registry after this."""
+        self.cache.note(record, out)
+        noted = self.cache.out(record)
+
+        def job(write: WriteTxn) -> None:
+            changes = write.changes(record.name)
+            if changes.record.id == record.id:
+                changes.leave_out(noted)
+
+        with suppress(FailedPrecondition, Unavailable):
+            self.submit(job)
 
     # ---- leftovers ----
 

@@ -120,10 +120,11 @@ def explain(
         told.append(t.TreeExplanation(generations[number], *sizes, walks, len(span), slots, entries))
     with clock.stage("delta"):
         candidates.add_delta()
-    logits, weights = candidates.logits[: candidates.count], candidates.weights[: candidates.count]
+    candidates.leave_out()
+    logits = candidates.logits[: candidates.count]
     peaks = logits.max(axis=0, initial=-np.inf)
     with clock.stage("scores"):
-        scores = scoring.masses(logits, weights, descending.UNDERFLOW)
+        scores = candidates.scores()
     read = candidates.compared * (forest.dimension + scoring.SLOT_BYTES)
     looked = sum(len(one.nodes) for walks in walked for one in walks)
     roots = len(asking) * sum(len(tree.roots) for tree in forest.trees)

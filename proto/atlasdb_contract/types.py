@@ -174,6 +174,8 @@ class FetchCost:
     entries_scored: int = 0
     bytes_read: int = 0
     microseconds: int = 0
+    entries_out: int = 0
+    """Left out, as what holds them is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
