@@ -5,8 +5,7 @@ main table lie `format`, `sequence` and one `collection/NAME` for each collectio
 own, named `ID/TABLE` with ID in eight hex digits. Keys are big-endian, so that LMDB's order is numeric order; all else
 is little-endian. Each record begins with a CRC32C over its key and the rest of it. Where "pad" stands, what follows
 begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LMDB puts 16 bytes before a long record.
-Records of entries, values, slots and nodes end with a second checksum and parity, where they are long enough
-(`atlasdb/parity.py`).
+Records of entries, values, slots and nodes end with a second checksum and parity (`atlasdb/parity.py`).
 
     table       key                                    record, after u32 crc
     main        format                                 magic 8s, version u32, features u32

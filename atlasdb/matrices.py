@@ -136,6 +136,11 @@ def last_slot_id(dimension: int, key: bytes, record: Buffer) -> int:
 def open_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
     """The slots of a record, as views of it; checked."""
     check("postings", key, record)
+    return lent_slots(dimension, key, record)
+
+
+def lent_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
+    """The same, with nothing checked but that they can be told apart."""
     count, entries = spanned_slots(dimension, key, record)
     at = slot_offsets(count, entries)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
@@ -193,6 +198,11 @@ def value_count(dimension: int, key: bytes, record: Buffer) -> int:
 def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
     """Identities u64 (n, 2) and vectors, as views of the record; checked."""
     check("values", key, record)
+    return lent_values(dimension, key, record)
+
+
+def lent_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
+    """The same, unchecked. DataLoss where the record is cut short."""
     count = value_count(dimension, key, record)
     at = value_offsets(count)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)

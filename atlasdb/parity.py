@@ -27,23 +27,23 @@ CHECK: Final = 4
 LARGEST: Final = 4096
 """A chunk of a record from 36 of them on: a page."""
 SMALLEST: Final = 16
-"""Of records below 36 of these no parity is kept."""
+"""A chunk of the shortest records, whatever it costs."""
 SHARE: Final = 36
-"""Chunks in the shortest record that has chunks of a length: parity, padding and all are at most a twelfth of it."""
+"""Chunks in the shortest record that has longer ones: parity, padding and all are at most a twelfth of that."""
 
 
 def chunk(size: int) -> int:
-    """How long the chunks are of a record whose body ends at `size`; 0: it has no parity."""
+    """How long the chunks are of a record whose body ends at `size`."""
     found = LARGEST
-    while found >= SMALLEST and size < SHARE * found:
+    while found > SMALLEST and size < SHARE * found:
         found >>= 1
-    return found if found >= SMALLEST else 0
+    return found
 
 
 def whole(size: int) -> int:
     """The length of the record whose body ends at `size`."""
     length = chunk(size)
-    return _end(size, length) + 2 * length if length else size
+    return _end(size, length) + 2 * length
 
 
 def _end(size: int, length: int) -> int:
@@ -52,12 +52,8 @@ def _end(size: int, length: int) -> int:
 
 
 def seal(key: bytes, record: bytearray, size: int) -> bytearray:
-    """Fill in what is around the body that ends at `size`: checksum and, if it is to have them, copy and parity."""
-    bytes_of = np.frombuffer(record, np.uint8)
+    """Fill in what is around the body that ends at `size`: checksum, copy and parity."""
     length = chunk(size)
-    if not length:
-        record[:CHECK] = _checked(key, bytes_of[CHECK:]).to_bytes(CHECK, "little")
-        return record
     return _seal_chunks(key, record, _end(size, length), length)
 
 

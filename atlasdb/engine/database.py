@@ -18,6 +18,7 @@ from atlasdb.engine.explain import explained
 from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.read import EntryFields, get, scan
+from atlasdb.engine.repair import RepairStep, repair
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
@@ -219,3 +220,13 @@ class Database:
         Yields (collection, how far, with the damage found since the last one).
         """
         return verify(self._engine, name)
+
+    def repair(
+        self, name: str | None = None, dry_run: bool = False, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[str, RepairStep]]:
+        """Put right what is damaged, or say what would be: by parity, by the encoder, or from what it was made of.
+
+        Yields (collection, how far, with what was put right and what is lost since the last one). Nothing is dropped:
+        what is lost stays, left out of fetches, until it is deleted.
+        """
+        return repair(self._engine, name, dry_run, cancelled)

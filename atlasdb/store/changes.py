@@ -163,6 +163,10 @@ class Changes(Lookup):
         )
         return ids
 
+    def gone(self, ids: Ids) -> Ids:
+        """Those of `ids` that were deleted."""
+        return ids[~self._alive(ids)]
+
     def partners(self, ids: Ids) -> tuple[Ids, Ids]:
         """Those of `ids` that are there, and the entries that point the other way from them."""
         self.write()

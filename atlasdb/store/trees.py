@@ -5,8 +5,7 @@ for its life; a record small enough to share a page may move with any write to i
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -16,7 +15,8 @@ from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.format import Level
 from atlasdb.store import nodes, postings, tombstones
-from atlasdb.store.environment import Record, Tables, Txn, records_from
+from atlasdb.store.environment import Record, Tables, Txn
+from atlasdb.store.owners import having
 from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree import scoring
 from atlasdb.tree.codes import words as code_words
@@ -146,24 +146,14 @@ class _Gathering:
         lost = max(0, expected - sum(counts)) + sum(_span(forest, slot) for slot in slots.tolist())
         dead, values = forest.dead, [one for one in out if one.table == "values"]
         if values:
-            ids = self._entries_of(values)
+            wanted = np.array([int.from_bytes(one.key, "big") + one.row for one in values], np.uint64)
+            ids = having(self._txn, self._tables, wanted)
             ids = ids[~tombstones.among(dead, ids)]
             dead, lost = tombstones.marked(dead, ids), lost + len(ids)
         told = [f"{one.table}: {fmt.shown(one.table, one.key)}, row {one.row}" for one in sorted(out)]
         forest = replace(forest, out=slots, dead=dead)
         damage = tuple(dict.fromkeys([*self._damage, *(f"damaged, and left out of fetches: {one}" for one in told)]))
         return replace(woods, forest=forest, out=lost, damage=damage)
-
-    def _entries_of(self, values: Sequence[Out]) -> Ids:
-        """The entries that have one of these values."""
-        wanted = np.array([int.from_bytes(one.key, "big") + one.row for one in values], np.uint64)
-        found = [np.zeros(0, np.uint64)]
-        for key, record in records_from(self._txn, self._tables.entries, b""):
-            with suppress(DataLoss):
-                value_ids = matrices.value_ids_of(key, record)
-                here = np.flatnonzero(np.isin(value_ids, wanted)).astype(np.uint64)
-                found.append(here + np.uint64(int.from_bytes(key, "big")))
-        return np.concatenate(found)
 
 
 def _slots_out(keys: tuple[bytes, ...], out: frozenset[Out]) -> Positions:

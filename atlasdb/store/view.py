@@ -1,17 +1,20 @@
 """A view: one collection as it is at one moment, in a read transaction that owns all that is borrowed through it."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.format import StoredEntry
 from atlasdb.store import entries, postings, tombstones, trees, values
 from atlasdb.store.changes import Lookup
 from atlasdb.store.directory import Directory, Layout, extended
 from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.owners import having
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.trees import TreeCache, Woods
 from atlasdb.tree import scoring
@@ -116,6 +119,31 @@ class View:
         position = (1 << scoring.POSITION_BITS) - 1
         return [Out("postings", keys[slot >> scoring.POSITION_BITS], slot & position) for slot in slots.tolist()]
 
+    def having(self, value_ids: Ids) -> Ids:
+        """The entries that have one of these values, deleted ones too; what is damaged is passed over."""
+        return having(self.txn, self.tables, value_ids)
+
+    def held(self) -> Ids:
+        """The entries, deleted ones too, that some record of slots holds that can be read."""
+        parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
+        found = [np.zeros(0, np.uint64)]
+        for key, record in chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded)):
+            with suppress(DataLoss):
+                found.append(matrices.lent_slots(self.record.dimension, key, record).ids.astype(np.uint64))
+        return np.concatenate(found)
+
+    def identities(self, value_ids: Ids) -> Ids:
+        """Of values, u64 (n, 2), unchecked. DataLoss where one is missing."""
+        where = self.cache.values(self.txn, self.tables, self.record)
+        return values.identities(where, value_ids)
+
+    def entries_of(self, ids: Ids) -> Iterator[StoredEntry]:
+        """Entries that were given, deleted ones too, in the order of `ids`, copied. DataLoss."""
+        where = self.cache.entries(self.txn, self.tables, self.record)
+        for start in range(0, len(ids), ROWS_AT_ONCE):
+            some = ids[start : start + ROWS_AT_ONCE]
+            yield from entries.stored(some, entries.read(where, some))
+
     def tombstones(self) -> Ids:
         """As tree.image.Forest has them."""
         return self.cache.tombstones(self.txn, self.tables, self.record)
@@ -127,11 +155,7 @@ class View:
 
     def entries(self, ids: Ids) -> Iterator[StoredEntry]:
         """Those that are there, in the order of `ids`, copied."""
-        where = self.cache.entries(self.txn, self.tables, self.record)
-        ids = self.there(ids)
-        for start in range(0, len(ids), ROWS_AT_ONCE):
-            some = ids[start : start + ROWS_AT_ONCE]
-            yield from entries.stored(some, entries.read(where, some))
+        return self.entries_of(self.there(ids))
 
     def keys(self, ids: Ids) -> Vectors:
         """The keys of entries that are there, in order: int8 (len(ids), D), copied. DataLoss where one is missing."""
