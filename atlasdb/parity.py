@@ -1,6 +1,6 @@
 """What lets a damaged record be put right without anything else: parity of its chunks, in two interleaved classes.
 
-    record      crc │ body ............................. copy │ even │ odd
+    record      crc │ body ............................. copy │ odd │ even, or the other way round
     chunks      0       │   1   │   2   │  ...  │   n    │
                 even    │  odd  │ even  │  ...
 
@@ -61,9 +61,17 @@ def _seal_chunks(key: bytes, record: bytearray, end: int, length: int) -> bytear
     bytes_of = np.frombuffer(record, np.uint8)
     copy = _checked(key, bytes_of[CHECK : end - CHECK])
     record[end - CHECK : end] = copy.to_bytes(CHECK, "little")
-    _fill(bytes_of, end, length, bytes_of[end:].reshape(2, length))
+    _fill(bytes_of, end, length, _parity(bytes_of, end, length))
     record[:CHECK] = extend_crc32c(copy, bytes_of[end - CHECK :]).to_bytes(CHECK, "little")
     return record
+
+
+def _parity(record: Bytes, end: int, length: int) -> Bytes:
+    """Where the parity of the even and of the odd chunks is: views of the record, uint8 (2, length). Behind the last
+    chunk stands that of the other class: a run over its end leaves its own parity whole."""
+    last = ((end + LEAD) // length - 1) & 1
+    both = record[end:].reshape(2, length)
+    return both[::-1] if last == 0 else both
 
 
 def _fill(record: Bytes, end: int, length: int, out: Bytes) -> None:
@@ -108,7 +116,7 @@ def restored(key: bytes, record: Any) -> bytes | None:
 
 def _candidates(key: bytes, given: Bytes, end: int, length: int) -> Iterator[bytes]:
     chunks = _chunks(given, end, length)
-    kept = given[end : end + length], given[end + length :]
+    kept = _parity(given, end, length)
     wrong = [one ^ two for one, two in zip(_classes(chunks), kept, strict=True)]
     for fixed in _fixed(chunks, wrong):
         body = bytearray(fixed.tobytes()[LEAD:])

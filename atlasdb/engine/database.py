@@ -214,12 +214,15 @@ class Database:
         """To be called when a process that had the folder open by `read` was killed: else the file may grow."""
         self._engine.store.environment.clear_dead_readers()
 
-    def verify(self, name: str | None = None) -> Iterator[tuple[str, Progress]]:
-        """Check every record and how they fit together, in one view of each collection; damage comes as sentences.
+    def verify(
+        self, name: str | None = None, cursor: bytes = b"", bytes_per_second: int = 0
+    ) -> Iterator[tuple[str, Progress]]:
+        """Check every record and how they fit together, in short views; damage comes as sentences.
 
-        Yields (collection, how far, with the damage found since the last one).
+        Yields (collection, how far, with the damage found since the last one). `cursor`: of the progress to go on from.
+        InvalidArgument where it is none.
         """
-        return verify(self._engine, name)
+        return verify(self._engine, name, cursor, bytes_per_second)
 
     def repair(
         self, name: str | None = None, dry_run: bool = False, cancelled: Callable[[], bool] = lambda: False

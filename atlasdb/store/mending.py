@@ -35,7 +35,7 @@ class Piece(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """Records that one view looked at: the damaged ones, how many bytes, the key to go on from (None: there is none)."""
+    """Records that one view looked at: the damaged ones, how many bytes, the key to go on from (None: none)."""
 
     damaged: list[Piece]
     size: int

@@ -1,4 +1,4 @@
-"""What `Client.stats` answers: the messages of admin.proto as values. A test holds the fields to the proto's."""
+"""What `Client.stats` and `Client.repair` answer: messages of admin.proto as values. A test holds their fields to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,3 +48,15 @@ class StoreStats:
     resident_bytes: int
     texts_encoded: int
     encoder_busy_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RepairProgress:
+    """How far a repair is; `restored` and `lost`: since the one before, a sentence each."""
+
+    collection: str
+    stage: str
+    done: int
+    total: int
+    restored: tuple[str, ...]
+    lost: tuple[str, ...]

@@ -210,6 +210,8 @@ class Progress:
     total: int
     generation: Generation = Generation(0)
     damage: tuple[str, ...] = ()
+    cursor: bytes = b""
+    """Of a verification: where to go on, should it be cut off."""
 
 
 # How a fetch came to its Block. Logits are those of a walk's row: the mean of rows that are alike.

@@ -102,12 +102,14 @@ def test_what_is_left_out_is_known_after_a_restart(broken: Callable[..., Databas
     assert (after.damage, after.entries_out) == (before, 1)
 
 
-def test_entries_of_a_damaged_value_are_left_out(broken: Callable[..., Database]) -> None:
-    def flip_a_value(cursor: lmdb.Cursor) -> None:
-        record = bytearray(cursor.value())
-        record[matrices.value_offsets(7).vectors + 3] ^= 4
-        cursor.put(cursor.key(), bytes(record))
+def flip_a_value(cursor: lmdb.Cursor) -> None:
+    """One bit of a vector."""
+    record = bytearray(cursor.value())
+    record[matrices.value_offsets(7).vectors + 3] ^= 4
+    cursor.put(cursor.key(), bytes(record))
 
+
+def test_entries_of_a_damaged_value_are_left_out(broken: Callable[..., Database]) -> None:
     database = broken("values", flip_a_value)
     keys, _ = vectors(facts(220))
     of_it = {i + 1 for i in range(0, 220, 7)} - {7, 210}
@@ -144,7 +146,7 @@ def test_a_damaged_value_does_not_stop_inserts(broken: Callable[..., Database]) 
 
 
 def test_a_damaged_value_is_named(broken: Callable[..., Database]) -> None:
-    database = broken("values", flip)
+    database = broken("values", flip_a_value)
     with pytest.raises(DataLoss, match=r"the value \d is missing or fails its checksum"):
         database.get("facts", range(1, 7), EntryFields(values=True))
 
@@ -154,7 +156,7 @@ def test_a_damaged_value_is_named(broken: Callable[..., Database]) -> None:
     [
         (
             "entries",
-            ["the registry counts 218 entries; there are 0", "slots of postings without an entry: 218, with the ids 1"],
+            ["the registry counts 218 entries; there are 0", "slots of postings without an entry: "],
         ),
         ("values", ["the registry counts 7 values; there are 0", "entries without their value: "]),
         ("index", ["entries that the index of triples lacks: "]),
