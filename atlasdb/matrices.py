@@ -139,6 +139,23 @@ def open_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
     return lent_slots(dimension, key, record)
 
 
+def slot_checks(dimension: int, key: bytes, record: Buffer) -> tuple[crc.U32s, crc.U32s]:
+    """The checksums of a record's slots and the seals of their entries, as they are stored. DataLoss: it is cut short."""
+    count, entries = slot_counts(dimension, key, record)
+    at = slot_offsets(count, entries)
+    return np.frombuffer(record, "<u4", count, at.checks), np.frombuffer(record, "<u4", entries, at.seals)
+
+
+def lent_keys(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
+    """The subjects and the keys of a record's slots, unchecked: views. DataLoss where it is cut short."""
+    count, entries = slot_counts(dimension, key, record)
+    at = slot_offsets(count, entries)
+    matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
+    return np.frombuffer(record, "<u8", count, at.subjects), Vectors(
+        matrix, np.frombuffer(record, "<f4", count, at.scales)
+    )
+
+
 def lent_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
     """The same, with nothing checked but that they can be told apart."""
     count, entries = spanned_slots(dimension, key, record)

@@ -15,10 +15,10 @@ from atlasdb import crc, matrices
 from atlasdb.crc import U32s
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.read import texts_of
-from atlasdb.format import Flag
+from atlasdb.format import POSTING_KEY, Flag
 from atlasdb.ingest.phrases import Phrasing
 from atlasdb.setsum import items_of
-from atlasdb.store import entries
+from atlasdb.store import entries, postings, trees
 from atlasdb.store.identity import subject_hashes, text_identities, vector_identities
 from atlasdb.store.mending import Piece
 from atlasdb.store.view import View
@@ -27,6 +27,7 @@ from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import NO_ENCODER, Ids, Vectors
 
+Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Encode = Callable[[list[str]], Vectors]
 
 
@@ -56,25 +57,56 @@ def remade(engine: Engine, name: str, piece: Piece) -> Remade:
 
 
 def _slots(view: View, piece: Piece, encode: Encode) -> Remade:
-    slots, bad = slots_in(view, piece)
+    slots, bad = _told_apart(view, piece)
     owners = np.repeat(np.arange(len(slots)), np.diff(slots.starts))
-    checks, seals = checks_in(view, piece)
-    slots = replace(slots, value_ids=_value_ids(view, slots, owners, checks, seals))
     if not bad.any():
-        return Remade(_sealed(piece, slots), "0 keys", *_NONE)
+        return Remade(_sealed(piece, slots), "the entries of the keys", *_NONE)
     again = np.flatnonzero(bad)
-    firsts = slots.ids[slots.starts[:-1][again].astype(np.int64)]
-    texts, subjects = _key_texts(view, firsts)
+    texts, subjects = _key_texts(view, slots.ids[slots.starts[:-1][again].astype(np.int64)])
     made = encode(texts)
     data, scales = slots.keys.data.copy(), slots.keys.scales.copy()
     data[again], scales[again] = made.data, made.scales
     of_subjects = slots.subjects.copy()
     of_subjects[again] = subjects
     fixed = replace(slots, keys=Vectors(data, scales), subjects=of_subjects)
-    other = crc.of_keys(fixed.subjects, fixed.keys) != checks
-    changed = other[owners]
+    checks = matrices.slot_checks(view.record.dimension, piece.key, _record(view, piece))[0]
+    changed = (crc.of_keys(fixed.subjects, fixed.keys) != checks)[owners]
     items = _items(view, fixed.ids[changed], keys=(fixed.keys, owners[changed]))
     return Remade(_sealed(piece, fixed), f"{len(again)} keys", fixed.ids[changed], items)
+
+
+def _record(view: View, piece: Piece) -> bytes:
+    return bytes(view.txn.get(piece.key, db=getattr(view.tables, piece.table)) or b"")
+
+
+def _told_apart(view: View, piece: Piece) -> tuple[Slots, Bools]:
+    """A record's slots with their entries as they must be, and which slots have a wrong checksum.
+
+    Which entries a slot has is said by the places of its tree, too, and in the delta by the order of ids.
+    """
+    dimension, record = view.record.dimension, _record(view, piece)
+    checks, seals = matrices.slot_checks(dimension, piece.key, record)
+    starts, ids = _entries_of(view, piece, len(checks))
+    if len(ids) != len(seals):
+        raise DataLoss("which entries are in which slot is lost")
+    rows = entries.read(view.cache.entries(view.txn, view.tables, view.record), ids)
+    subjects, keys = matrices.lent_keys(dimension, piece.key, record)
+    slots = Slots(subjects, keys, starts, ids, rows.value_ids)
+    return slots, crc.of_keys(subjects, keys) != checks
+
+
+def _entries_of(view: View, piece: Piece, count: int) -> tuple[Positions, Ids]:
+    """Where each slot's entries begin, (count + 1,), and the entries' ids, slot after slot."""
+    generation, first = POSTING_KEY.unpack(piece.key)
+    if generation == postings.DELTA:
+        return np.arange(count + 1), np.arange(first, first + count, dtype=np.uint64)
+    [tree] = [one for one in view.record.trees if one.generation == generation]
+    every = np.arange(tree.first, tree.last + 1, dtype=np.uint64)
+    slots = trees.slots_of(view.txn, view.tables, tree, every)
+    here = (slots >= first) & (slots < first + count)
+    order = np.argsort(slots[here], kind="stable")
+    sizes = np.bincount(slots[here] - first, minlength=count)
+    return np.concatenate([[0], np.cumsum(sizes)]), every[here][order]
 
 
 _NONE = np.zeros(0, np.uint64), np.zeros((0, 2), np.uint64)
@@ -82,29 +114,6 @@ _NONE = np.zeros(0, np.uint64), np.zeros((0, 2), np.uint64)
 
 def _sealed(piece: Piece, slots: Slots) -> bytes:
     return bytes(matrices.seal_slots(piece.key, slots))
-
-
-def slots_in(view: View, piece: Piece) -> tuple[Slots, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """A record's slots unchecked, copied, and which have a wrong checksum. DataLoss where they can't be told apart."""
-    record = bytes(view.txn.get(piece.key, db=view.tables.postings) or b"")
-    slots = matrices.lent_slots(view.record.dimension, piece.key, record)
-    return slots, crc.of_keys(slots.subjects, slots.keys) != checks_in(view, piece)[0]
-
-
-def checks_in(view: View, piece: Piece) -> tuple[U32s, U32s]:
-    """The checksums of a record's slots, and the seals of their entries, as they are stored."""
-    record = bytes(view.txn.get(piece.key, db=view.tables.postings) or b"")
-    count, held = matrices.slot_counts(view.record.dimension, piece.key, record)
-    at = matrices.slot_offsets(count, held)
-    return np.frombuffer(record, "<u4", count, at.checks), np.frombuffer(record, "<u4", held, at.seals)
-
-
-def _value_ids(view: View, slots: Slots, owners: Positions, checks: U32s, seals: U32s) -> Ids:
-    """Value ids as they must be: where a seal is wrong, those of the entries. DataLoss where that is not it either."""
-    rows = entries.read(view.cache.entries(view.txn, view.tables, view.record), slots.ids)
-    if not np.array_equal(seals, crc.of_entries(slots.ids, rows.value_ids, checks[owners])):
-        raise DataLoss("which entries are in some slots is lost")
-    return rows.value_ids
 
 
 def _key_texts(view: View, ids: Ids) -> tuple[list[str], Ids]:
@@ -211,12 +220,12 @@ def _value_texts(view: View, ids: Ids) -> list[str]:
 
 def keyless(view: View, piece: Piece) -> Ids:
     """The entries whose key was in a record of slots and is not sound there."""
+    every = np.arange(1, int(view.record.next_entry), dtype=np.uint64)
     try:
-        slots, bad = slots_in(view, piece)
+        slots, bad = _told_apart(view, piece)
         return slots.ids[np.repeat(bad, np.diff(slots.starts))]
     except DataLoss:
-        every = np.arange(1, int(view.record.next_entry), dtype=np.uint64)
-        return np.setdiff1d(every, view.held())
+        return np.setdiff1d(every, view.held(besides=piece.key))
 
 
 def damaged_values(view: View, piece: Piece, stop: int) -> Ids:

@@ -123,12 +123,14 @@ class View:
         """The entries that have one of these values, deleted ones too; what is damaged is passed over."""
         return having(self.txn, self.tables, value_ids)
 
-    def held(self) -> Ids:
-        """The entries, deleted ones too, that some record of slots holds that can be read."""
+    def held(self, besides: bytes) -> Ids:
+        """The entries, deleted ones too, that some record of slots holds that can be read, the one of a key excepted."""
         parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
         found = [np.zeros(0, np.uint64)]
         for key, record in chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded)):
             with suppress(DataLoss):
+                if key == besides:
+                    continue
                 found.append(matrices.lent_slots(self.record.dimension, key, record).ids.astype(np.uint64))
         return np.concatenate(found)
 

@@ -1,4 +1,4 @@
-"""What `Client.stats` and `Client.repair` answer: messages of admin.proto as values. A test holds their fields to it."""
+"""What `Client.stats` and `Client.repair` answer: messages of admin.proto as values. A test compares the fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

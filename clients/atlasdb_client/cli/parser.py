@@ -13,18 +13,8 @@ SERVER_VARIABLE = "ATLASDB_SERVER"
 GLOBAL_VALUES = ("--server",)
 """Flags before the command that take a value."""
 BUILT_IN = (
-    "load",
-    "collections",
-    "build",
-    "stats",
-    "verify",
-    "repair",
-    "search",
-    "explain",
-    "get",
-    "delete",
-    "export",
-    "count",
+    *("load", "collections", "build", "stats", "verify", "repair", "search"),
+    *("explain", "get", "delete", "export", "count"),
 )
 EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
 
@@ -62,20 +52,8 @@ def build_parser(extensions: Sequence[str] = ()) -> argparse.ArgumentParser:
     server = os.environ.get(SERVER_VARIABLE) or DEFAULT_TARGET
     _add_globals(parser, server=server, as_json=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for add in (
-        _load,
-        _collections,
-        _build,
-        _stats,
-        _verify,
-        _repair,
-        _search,
-        _explain,
-        _get,
-        _delete,
-        _export,
-        _count,
-    ):
+    admin = (_build, _stats, _verify, _repair)
+    for add in (_load, _collections, *admin, _search, _explain, _get, _delete, _export, _count):
         add(commands)
     for name in extensions:
         commands.add_parser(name, help=EXTENSION_HELP.get(name, f"see 'atlasdb {name} --help'"), add_help=False)
