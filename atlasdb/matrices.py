@@ -140,7 +140,7 @@ def open_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
 
 
 def slot_checks(dimension: int, key: bytes, record: Buffer) -> tuple[crc.U32s, crc.U32s]:
-    """The checksums of a record's slots and the seals of their entries, as they are stored. DataLoss: it is cut short."""
+    """The checksums of a record's slots and the seals of their entries, as they are stored. DataLoss."""
     count, entries = slot_counts(dimension, key, record)
     at = slot_offsets(count, entries)
     return np.frombuffer(record, "<u4", count, at.checks), np.frombuffer(record, "<u4", entries, at.seals)

@@ -87,10 +87,12 @@ class _Wrong(Exception):
 @dataclass(slots=True)
 class Structure:
     """What was found in a file: its faults; first pages of long records whose head is wrong, with what it must be
-    (`heads`: page -> pages); and, of tables that were asked for, where their long records are."""
+    (`heads`: page -> pages); the page of each table's root; and, of tables that were asked for, where their long
+    records are."""
 
     faults: list[Fault] = field(default_factory=list)
     heads: dict[int, int] = field(default_factory=dict)
+    roots: dict[str, int] = field(default_factory=dict)
     places: dict[str, dict[bytes, Place]] = field(default_factory=dict)
 
 
@@ -154,6 +156,7 @@ class _Walk:
                     raise _Wrong(0, f"holds no table where {node.key!r} is")
                 tables.append((node.key.decode("latin-1"), np.frombuffer(node.data.tobytes(), _TABLE)[0]))
         for name, table in tables:
+            self._found.roots[name] = int(table["root"])
             try:
                 for _ in self._table(name, table):
                     pass

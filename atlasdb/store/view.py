@@ -124,7 +124,7 @@ class View:
         return having(self.txn, self.tables, value_ids)
 
     def held(self, besides: bytes) -> Ids:
-        """The entries, deleted ones too, that some record of slots holds that can be read, the one of a key excepted."""
+        """The entries, deleted ones too, that some record of slots but that of one key holds and can be read."""
         parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
         found = [np.zeros(0, np.uint64)]
         for key, record in chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded)):

@@ -1,6 +1,7 @@
 """Verify tells each kind of damage; a fetch or a read that meets a damaged record says which."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.engine.database import Database
 from atlasdb.engine.read import EntryFields
-from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.errors import DataLoss, InvalidArgument
 from atlasdb_contract.types import Triple
 
 Load = Callable[..., tuple[int, ...]]
@@ -200,3 +201,42 @@ def test_a_place_that_leads_elsewhere_is_told(broken: Callable[..., Database]) -
 
     told = damage(broken("nodes", change))
     assert any("entries of generation 1 that its places lead elsewhere: 2, with the ids 4, 10" in one for one in told)
+
+
+def test_a_verification_that_was_cut_off_goes_on_and_finds_the_same(broken: Callable[..., Database]) -> None:
+    database = broken("postings", flip_a_key)
+    whole = damage(database)
+    steps = list(database.verify())
+    assert whole
+    for cut in range(1, len(steps)):
+        before = [sentence for _, step in steps[:cut] for sentence in step.damage]
+        cursor = steps[cut - 1][1].cursor
+        after = [sentence for _, step in database.verify(cursor=cursor) for sentence in step.damage]
+        assert {*before, *after} == set(whole)
+
+
+def test_a_verification_reads_no_faster_than_asked(database: Database, load: Load) -> None:
+    load(facts(600))
+    began = time.monotonic()
+    assert [sentence for _, step in database.verify(bytes_per_second=200_000) for sentence in step.damage] == []
+    assert time.monotonic() - began > 0.2
+
+
+def test_what_is_no_cursor_is_refused(database: Database) -> None:
+    for cursor in (b"x", b"\x92\xa1a\xc4\x01\x00", b"\xc0"):
+        with pytest.raises(InvalidArgument, match="no cursor of a verification"):
+            list(database.verify(cursor=cursor))
+
+
+def test_inserts_deletes_and_builds_beside_a_verification_are_no_damage(database: Database, load: Load) -> None:
+    load(facts(2000))
+    database.build("facts")
+    steps = database.verify()
+    sentences = []
+    for number, (_, step) in enumerate(steps):
+        sentences += step.damage
+        load(facts(10, start=2000 + 10 * number))
+        database.delete("facts", [number * 3 + 1]).result()
+        if number in (3, 6):
+            database.build("facts")
+    assert sentences == []
