@@ -4,7 +4,7 @@ opening, fetching, verifying and repairing gave. Wrong answers and deaths are to
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def vectors(triples: list[Triple]) -> tuple[Vectors, Vectors]:
     return quantise(drawn[0]), quantise(drawn[1])
 
 
+@lru_cache
 def rows(name: str) -> list[Vectors]:
     keys, _ = vectors(facts(0, ENTRIES))
     return [keys.take([at + len(name)]) for at in range(7, ENTRIES, ENTRIES // ROWS)]
@@ -54,15 +55,6 @@ def make(folder: Path) -> None:
                 if stop == 1000:
                     database.build(name)
             database.delete(name, DELETED).result()
-
-
-@dataclass
-class Truth:
-    """What a sound store answers."""
-
-    entries: dict[str, dict[int, Any]]
-    blocks: dict[str, list[list[int]]]
-    setsums: dict[str, str]
 
 
 def read_all(database: Database, name: str) -> dict[int, Any]:
@@ -120,8 +112,9 @@ def look(folder: Path) -> dict[str, Any]:
         steps = [step for _, step in database.repair()]
         said["restored"] = [sentence for step in steps for sentence in step.restored]
         said["lost"] = [sentence for step in steps for sentence in step.lost]
-        said["left"] = [sentence for _, step in database.verify() for sentence in step.damage]
-        said["after"] = {name: read_all(database, name) for name in NAMES}
+        changed = said["damage"] or said["restored"] or said["lost"]
+        said["left"] = [sentence for _, step in database.verify() for sentence in step.damage] if changed else []
+        said["after"] = {name: read_all(database, name) for name in NAMES} if changed else said["entries"]
         said["setsums"] = {one.name: one.setsum for one in database.stats().collections}
     return said
 
