@@ -128,17 +128,23 @@ def of_rows(rows: npt.NDArray[np.uint8]) -> U32s:
     return found
 
 
+ENTRY_HEAD = 33
+"""Bytes of an entry's id, value id, item and flags."""
+
+
 def of_texts(
     ids: Ids,
     value_ids: Ids,
+    items: Ids,
     flags: npt.NDArray[np.uint8],
     texts: npt.NDArray[np.uint8],
     ends: npt.NDArray[np.int64],
 ) -> U32s:
-    """The checksum of each stored entry: of its id, value id, flags and texts; `ends` as in matrices.EntryRows."""
-    heads = np.empty(len(ids), np.dtype([("id", "<u8"), ("value", "<u8"), ("flags", "u1")]))
-    heads["id"], heads["value"], heads["flags"] = ids, value_ids, flags
-    found: U32s = _texts(TABLES, heads.view(np.uint8).reshape(len(ids), 17), np.array(texts), ends)
+    """The checksum of each stored entry: of its id, value id, item, flags and texts; `ends` as in
+    matrices.EntryRows."""
+    heads = np.empty(len(ids), np.dtype([("id", "<u8"), ("value", "<u8"), ("item", "<u8", 2), ("flags", "u1")]))
+    heads["id"], heads["value"], heads["item"], heads["flags"] = ids, value_ids, items, flags
+    found: U32s = _texts(TABLES, heads.view(np.uint8).reshape(len(ids), ENTRY_HEAD), np.array(texts), ends)
     return found
 
 

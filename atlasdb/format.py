@@ -5,14 +5,16 @@ main table lie `format`, `sequence` and one `collection/NAME` for each collectio
 own, named `ID/TABLE` with ID in eight hex digits. Keys are big-endian, so that LMDB's order is numeric order; all else
 is little-endian. Each record begins with a CRC32C over its key and the rest of it. Where "pad" stands, what follows
 begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LMDB puts 16 bytes before a long record.
+Records of entries, values, slots and nodes end with a second checksum and parity (`atlasdb/parity.py`).
 
     table       key                                    record, after u32 crc
     main        format                                 magic 8s, version u32, features u32
     main        sequence                               next collection id u32
     main        collection/NAME                        msgpack map, see store/registry.py
-    entries     first id u64                           count u32, text bytes u32, pad u32, value ids u64[n], ends
-                                                       u32[n], checks u32[n], flags u8[n], texts: of each entry
-                                                       msgpack [head, relation, tail, source, metadata]
+    main        copy/KEY                               the same once more, of each of these three
+    entries     first id u64                           count u32, text bytes u32, pad u32, value ids u64[n], items
+                                                       16s[n], ends u32[n], checks u32[n], flags u8[n], texts: of each
+                                                       entry msgpack [head, relation, tail, source, metadata]
     values      first id u64                           count u32, dimension u32, pad u32, identities 16s[n], scales
                                                        f32[n], checks u32[n], pad, vectors i8[n][D]
     index       space u8, 0x01, run u64                count u32, hashes u64[n], ids u64[n]     sorted by hash
@@ -46,7 +48,7 @@ from atlasdb_contract.ids import EntryId, ValueId
 from atlasdb_contract.types import Ids, Triple
 
 MAGIC: Final = b"ATLASDB\0"
-VERSION: Final = 1
+VERSION: Final = 2
 FEATURES: Final = 0  # bits of parts that a reader must know; none yet
 CRC_BYTES: Final = 4
 IDENTITY_BYTES: Final = 16
@@ -103,13 +105,6 @@ def seal(key: bytes, body: bytes) -> bytes:
     return checksum.to_bytes(CRC_BYTES, "little") + body
 
 
-def seal_whole(key: bytes, record: bytearray) -> bytearray:
-    """A record whose first bytes are left for its checksum, sealed in place."""
-    checksum: int = extend_crc32c(crc32c(key), np.frombuffer(record, np.uint8, offset=CRC_BYTES))
-    record[:CRC_BYTES] = checksum.to_bytes(CRC_BYTES, "little")
-    return record
-
-
 def check(table: str, key: Buffer, record: Buffer) -> None:
     """DataLoss naming the table and the key where the checksum is wrong."""
     if len(record) < _LARGE:
@@ -152,15 +147,24 @@ def open_map(table: str, key: bytes, record: Buffer) -> Any:
 FORMAT_KEY: Final = b"format"
 SEQUENCE_KEY: Final = b"sequence"
 COLLECTION_PREFIX: Final = b"collection/"
+COPY_PREFIX: Final = b"copy/"
+"""Of the key of the second record of each of these."""
 
 
-def format_record() -> bytes:
-    """What this version writes into a new store."""
-    return seal(FORMAT_KEY, _FORMAT.pack(MAGIC, VERSION, FEATURES))
+def format_record(key: bytes = FORMAT_KEY) -> bytes:
+    """What this version writes into a new store, under FORMAT_KEY and behind COPY_PREFIX."""
+    return seal(key, _FORMAT.pack(MAGIC, VERSION, FEATURES))
 
 
-def check_format(path: str, record: Buffer | None) -> None:
-    """FailedPrecondition where this is no store, or one that only another version of atlasdb can read."""
+def check_format(path: str, record: Buffer | None, copy: Buffer | None = None) -> None:
+    """FailedPrecondition where this is no store, or one that only another version of atlasdb can read. The `copy`
+    speaks where the record itself is damaged."""
+    if copy is not None and record is not None:
+        try:
+            check("main", FORMAT_KEY, record)
+        except DataLoss:
+            check("main", COPY_PREFIX + FORMAT_KEY, copy)
+            record = format_record() if copy == format_record(COPY_PREFIX + FORMAT_KEY) else record
     whole = record or bytes(CRC_BYTES + _FORMAT.size)
     magic, version, features = _FORMAT.unpack_from(whole, CRC_BYTES)
     if magic != MAGIC:
@@ -192,6 +196,7 @@ class StoredEntry(NamedTuple):
 
 def entry_text(head: str, relation: str, tail: str, source: str, metadata: dict[str, str]) -> tuple[bytes, int]:
     """An entry's texts as they are stored, and how long the part is that says which triple it is."""
+    metadata = dict(sorted(metadata.items()))
     whole: bytes = msgpack.packb((head, relation, tail, source, metadata))
     return whole, len(whole) - len(msgpack.packb(source)) - len(msgpack.packb(metadata))
 

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import crc
-from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal, seal_whole
+from atlasdb import crc, parity
+from atlasdb.format import CRC_BYTES, IDENTITY_BYTES, Buffer, check, damaged, seal
 from atlasdb.tree.image import node_rows
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.types import Ids, Vectors
@@ -67,7 +67,7 @@ def seal_slots(key: bytes, slots: Slots) -> bytearray:
     at = slot_offsets(len(slots), slots.entries)
     checks = crc.of_keys(slots.subjects, slots.keys)
     seals = crc.of_entries(slots.ids, slots.value_ids, np.repeat(checks, np.diff(slots.starts)))
-    record = bytearray(at.keys + slots.keys.data.nbytes)
+    record = bytearray(parity.whole(size := at.keys + slots.keys.data.nbytes))
     _HEADER.pack_into(record, 0, 0, len(slots), slots.keys.dimension, slots.entries)
     columns = (
         (at.ids, slots.ids.astype("<u8")),
@@ -79,24 +79,38 @@ def seal_slots(key: bytes, slots: Slots) -> bytearray:
         (at.seals, seals.astype("<u4")),
         (at.keys, slots.keys.data),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
 
 
-def _sealed(key: bytes, record: bytearray, columns: Sequence[tuple[int, npt.NDArray[Any]]]) -> bytearray:
-    """A record with its columns filled in."""
+def _sealed(key: bytes, record: bytearray, size: int, columns: Sequence[tuple[int, npt.NDArray[Any]]]) -> bytearray:
+    """A record whose columns end at `size`, with them, its parity and its checksum filled in."""
     whole = np.frombuffer(record, np.uint8)
     for start, column in columns:
         if column.nbytes:
             whole[start : start + column.nbytes] = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
-    return seal_whole(key, record)
+    return parity.seal(key, record, size)
+
+
+def slots_size(dimension: int, count: int, entries: int) -> int:
+    """Bytes of a record of slots."""
+    return parity.whole(slot_offsets(count, entries).keys + count * dimension)
 
 
 def slot_counts(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
     """How many slots a record has, and entries, from its header. DataLoss where it is not as long as that takes."""
     count, told, entries = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
-    if told != dimension or len(record) != slot_offsets(count, entries).keys + count * dimension:
+    if told != dimension or len(record) != slots_size(dimension, count, entries):
         raise damaged("postings", key, "is cut short")
     return int(count), int(entries)
+
+
+def spanned_slots(dimension: int, key: bytes, record: Buffer) -> tuple[int, int]:
+    """The same, with the slots' spans checked too: what is read where it lies goes by them. DataLoss."""
+    count, entries = slot_counts(dimension, key, record)
+    starts = np.frombuffer(record, "<u4", count + 1, slot_offsets(count, entries).starts)
+    if entries < count or starts[0] != 0 or starts[-1] != entries or (starts[1:] <= starts[:-1]).any():
+        raise damaged("postings", key, "has slots without entries")
+    return count, entries
 
 
 def last_slot_id(dimension: int, key: bytes, record: Buffer) -> int:
@@ -108,13 +122,33 @@ def last_slot_id(dimension: int, key: bytes, record: Buffer) -> int:
 def open_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
     """The slots of a record, as views of it; checked."""
     check("postings", key, record)
+    return lent_slots(dimension, key, record)
+
+
+def slot_checks(dimension: int, key: bytes, record: Buffer) -> tuple[crc.U32s, crc.U32s]:
+    """The checksums of a record's slots and the seals of their entries, as they are stored. DataLoss."""
     count, entries = slot_counts(dimension, key, record)
+    at = slot_offsets(count, entries)
+    return np.frombuffer(record, "<u4", count, at.checks), np.frombuffer(record, "<u4", entries, at.seals)
+
+
+def lent_keys(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
+    """The subjects and the keys of a record's slots, unchecked: views. DataLoss where it is cut short."""
+    count, entries = slot_counts(dimension, key, record)
+    at = slot_offsets(count, entries)
+    matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
+    return np.frombuffer(record, "<u8", count, at.subjects), Vectors(
+        matrix, np.frombuffer(record, "<f4", count, at.scales)
+    )
+
+
+def lent_slots(dimension: int, key: bytes, record: Buffer) -> Slots:
+    """The same, with nothing checked but that they can be told apart."""
+    count, entries = spanned_slots(dimension, key, record)
     at = slot_offsets(count, entries)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.keys).reshape(count, dimension)
     scales = np.frombuffer(record, "<f4", count, at.scales)
     starts = np.frombuffer(record, "<u4", count + 1, at.starts)
-    if entries < count or starts[0] != 0 or starts[-1] != entries or (starts[1:] <= starts[:-1]).any():
-        raise damaged("postings", key, "has slots without entries")
     ids, value_ids = (np.frombuffer(record, "<u8", entries, start) for start in (at.ids, at.value_ids))
     subjects = np.frombuffer(record, "<u8", count, at.subjects)
     return Slots(subjects, Vectors(matrix, scales), starts, ids, value_ids)
@@ -140,7 +174,7 @@ def seal_values(key: bytes, first: int, identities: Ids, vectors: Vectors) -> by
     count = len(vectors)
     at = value_offsets(count)
     ids = np.arange(first, first + count, dtype=np.uint64)
-    record = bytearray(at.vectors + vectors.data.nbytes)
+    record = bytearray(parity.whole(size := at.vectors + vectors.data.nbytes))
     _HEADER.pack_into(record, 0, 0, count, vectors.dimension, 0)
     columns = (
         (at.identities, identities.astype("<u8")),
@@ -148,13 +182,18 @@ def seal_values(key: bytes, first: int, identities: Ids, vectors: Vectors) -> by
         (at.checks, crc.of_values(ids, vectors).astype("<u4")),
         (at.vectors, vectors.data),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
+
+
+def values_size(dimension: int, count: int) -> int:
+    """Bytes of a record of values."""
+    return parity.whole(value_offsets(count).vectors + count * dimension)
 
 
 def value_count(dimension: int, key: bytes, record: Buffer) -> int:
     """How many values a record has, from its header. DataLoss where the record is not as long as that takes."""
     count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if told != dimension or len(record) != value_offsets(count).vectors + count * dimension:
+    if told != dimension or len(record) != values_size(dimension, count):
         raise damaged("values", key, "is cut short")
     return int(count)
 
@@ -162,6 +201,11 @@ def value_count(dimension: int, key: bytes, record: Buffer) -> int:
 def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
     """Identities u64 (n, 2) and vectors, as views of the record; checked."""
     check("values", key, record)
+    return lent_values(dimension, key, record)
+
+
+def lent_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vectors]:
+    """The same, unchecked. DataLoss where the record is cut short."""
     count = value_count(dimension, key, record)
     at = value_offsets(count)
     matrix = np.frombuffer(record, np.int8, count * dimension, at.vectors).reshape(count, dimension)
@@ -171,11 +215,13 @@ def open_values(dimension: int, key: bytes, record: Buffer) -> tuple[Ids, Vector
 
 @dataclass(frozen=True, slots=True)
 class EntryRows:
-    """N entries as they are stored but for their keys: `flags` u8 (N,), `value_ids` u64 (N,), `texts` uint8, where
-    entry i ends at ends[i], int64 (N,), and begins where the one before ends."""
+    """N entries as they are stored but for their keys: `flags` u8 (N,), `value_ids` u64 (N,), `items` u64 (N, 2), what
+    they are in a setsum, `texts` uint8, where entry i ends at ends[i], int64 (N,), and begins where the one before
+    ends."""
 
     flags: npt.NDArray[np.uint8]
     value_ids: Ids
+    items: Ids
     texts: npt.NDArray[np.uint8]
     ends: npt.NDArray[np.int64]
 
@@ -187,7 +233,8 @@ class EntryRows:
         first = int(self.ends[start - 1]) if start else 0
         ends = self.ends[start:stop] - first
         texts = self.texts[first : int(self.ends[stop - 1])]
-        return EntryRows(self.flags[start:stop], self.value_ids[start:stop], texts, ends)
+        here = slice(start, stop)
+        return EntryRows(self.flags[here], self.value_ids[here], self.items[here], texts, ends)
 
     @staticmethod
     def joined(parts: "Sequence[EntryRows]") -> "EntryRows":
@@ -198,6 +245,7 @@ class EntryRows:
         return EntryRows(
             np.concatenate([part.flags for part in parts]),
             np.concatenate([part.value_ids for part in parts]),
+            np.concatenate([part.items for part in parts]),
             np.concatenate([part.texts for part in parts]),
             np.concatenate([part.ends + start for part, start in zip(parts, before.tolist(), strict=False)]),
         )
@@ -207,6 +255,7 @@ class EntryOffsets(NamedTuple):
     """Where the columns of `count` entries begin in their record."""
 
     value_ids: int
+    items: int
     ends: int
     checks: int
     flags: int
@@ -216,7 +265,8 @@ class EntryOffsets(NamedTuple):
 def entry_offsets(count: int) -> EntryOffsets:
     """Each column's first byte, from the start of the record."""
     first = _HEADER.size
-    return EntryOffsets(first, first + 8 * count, first + 12 * count, first + 16 * count, first + 17 * count)
+    ends = first + 24 * count
+    return EntryOffsets(first, first + 8 * count, ends, ends + 4 * count, ends + 8 * count, ends + 9 * count)
 
 
 def seal_entries(key: bytes, first: int, rows: EntryRows) -> bytearray:
@@ -224,36 +274,53 @@ def seal_entries(key: bytes, first: int, rows: EntryRows) -> bytearray:
     count = len(rows)
     at = entry_offsets(count)
     ids = np.arange(first, first + count, dtype=np.uint64)
-    checks = crc.of_texts(ids, rows.value_ids, rows.flags, rows.texts, rows.ends)
-    record = bytearray(at.texts + len(rows.texts))
+    checks = crc.of_texts(ids, rows.value_ids, rows.items, rows.flags, rows.texts, rows.ends)
+    record = bytearray(parity.whole(size := at.texts + len(rows.texts)))
     _HEADER.pack_into(record, 0, 0, count, len(rows.texts), 0)
     columns = (
         (at.value_ids, rows.value_ids.astype("<u8")),
+        (at.items, rows.items.astype("<u8")),
         (at.ends, rows.ends.astype("<u4")),
         (at.checks, checks.astype("<u4")),
         (at.flags, rows.flags),
         (at.texts, rows.texts),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
 
 
 def entry_count(key: bytes, record: Buffer) -> int:
     """How many entries a record has, from its header. DataLoss where the record is not as long as that takes."""
     count, texts = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if not count or len(record) != entry_offsets(count).texts + texts:
+    if not count or len(record) != parity.whole(entry_offsets(count).texts + texts):
         raise damaged("entries", key, "is cut short")
     return int(count)
+
+
+def value_ids_of(key: bytes, record: Buffer) -> Ids:
+    """The value ids of a record's entries, unchecked: a view. DataLoss where it is cut short."""
+    count = entry_count(key, record)
+    return np.frombuffer(record, "<u8", count, entry_offsets(count).value_ids)
+
+
+def spanned_entries(key: bytes, record: Buffer) -> int:
+    """The same, with where their texts end checked too: what is read where it lies goes by that. DataLoss."""
+    count, texts = entry_count(key, record), _HEADER.unpack_from(record)[2]
+    ends = np.frombuffer(record, "<u4", count, entry_offsets(count).ends)
+    if ends[-1] != texts or (ends[1:] < ends[:-1]).any():
+        raise damaged("entries", key, "has texts that end nowhere")
+    return count
 
 
 def open_entries(key: bytes, record: Buffer) -> EntryRows:
     """The entries of a record, as views of it; checked."""
     check("entries", key, record)
-    count = entry_count(key, record)
+    count, texts = spanned_entries(key, record), _HEADER.unpack_from(record)[2]
     at = entry_offsets(count)
     return EntryRows(
         np.frombuffer(record, np.uint8, count, at.flags),
         np.frombuffer(record, "<u8", count, at.value_ids),
-        np.frombuffer(record, np.uint8, -1, at.texts),
+        np.frombuffer(record, "<u8", 2 * count, at.items).reshape(count, 2),
+        np.frombuffer(record, np.uint8, texts, at.texts),
         np.frombuffer(record, "<u4", count, at.ends).astype(np.int64),
     )
 
@@ -277,15 +344,15 @@ def seal_nodes(key: bytes, rows: npt.NDArray[np.void], vectors: npt.NDArray[np.i
     """One record of N INTER nodes: `rows` as `node_rows` has them, vectors int8 (N, D)."""
     words, links = rows.dtype["code"].shape[0], rows.dtype["links"].shape[0]
     at = node_offsets(len(rows), links, words)
-    record = bytearray(at[1] + vectors.nbytes)
+    record = bytearray(parity.whole(size := at[1] + vectors.nbytes))
     _HEADER.pack_into(record, 0, 0, len(rows), links, words)
-    return _sealed(key, record, ((at[0], rows.view(np.uint8)), (at[1], vectors)))
+    return _sealed(key, record, size, ((at[0], rows.view(np.uint8)), (at[1], vectors)))
 
 
 def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int, int]:
     """(nodes, L, W), from the header. DataLoss where the record is not as long as that takes."""
     count, links, words = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
-    if not count or len(record) != node_offsets(count, links, words)[1] + count * dimension:
+    if not count or len(record) != parity.whole(node_offsets(count, links, words)[1] + count * dimension):
         raise damaged("nodes", key, "is cut short")
     return int(count), int(links), int(words)
 
@@ -302,7 +369,7 @@ def open_nodes(dimension: int, key: bytes, record: Buffer) -> tuple[npt.NDArray[
 def seal_vectors(key: bytes, vectors: Vectors, firsts: npt.NDArray[np.int64]) -> bytearray:
     """One record of N vectors that are read at once, ROOTs or residuals, with a number each."""
     count = len(vectors)
-    record = bytearray(_HEADER.size + count * (12 + vectors.dimension))
+    record = bytearray(parity.whole(size := _HEADER.size + count * (12 + vectors.dimension)))
     _HEADER.pack_into(record, 0, 0, count, vectors.dimension, 0)
     at = _HEADER.size
     columns = (
@@ -310,14 +377,14 @@ def seal_vectors(key: bytes, vectors: Vectors, firsts: npt.NDArray[np.int64]) ->
         (at + 8 * count, vectors.scales.astype("<f4")),
         (at + 12 * count, vectors.data),
     )
-    return _sealed(key, record, columns)
+    return _sealed(key, record, size, columns)
 
 
 def open_vectors(dimension: int, key: bytes, record: Buffer) -> tuple[Vectors, npt.NDArray[np.int64]]:
     """The vectors of a record and their numbers, checked: views of it."""
     check("nodes", key, record)
     count, told = _HEADER.unpack_from(record)[1:3] if len(record) >= _HEADER.size else (0, 0)
-    if told != dimension or len(record) != _HEADER.size + count * (12 + dimension):
+    if told != dimension or len(record) != parity.whole(_HEADER.size + count * (12 + dimension)):
         raise damaged("nodes", key, "is cut short")
     at = _HEADER.size
     matrix = np.frombuffer(record, np.int8, count * dimension, at + 12 * count).reshape(count, dimension)

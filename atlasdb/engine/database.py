@@ -19,6 +19,7 @@ from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.find import find
 from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.read import EntryFields, get, scan
+from atlasdb.engine.repair import RepairStep, repair
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
@@ -220,9 +221,22 @@ class Database:
         """To be called when a process that had the folder open by `read` was killed: else the file may grow."""
         self._engine.store.environment.clear_dead_readers()
 
-    def verify(self, name: str | None = None) -> Iterator[tuple[str, Progress]]:
-        """Check every record and how they fit together, in one view of each collection; damage comes as sentences.
+    def verify(
+        self, name: str | None = None, cursor: bytes = b"", bytes_per_second: int = 0
+    ) -> Iterator[tuple[str, Progress]]:
+        """Check every record and how they fit together, in short views; damage comes as sentences.
 
-        Yields (collection, how far, with the damage found since the last one).
+        Yields (collection, how far, with the damage found since the last one). `cursor`: of the progress to go on from.
+        InvalidArgument where it is none.
         """
-        return verify(self._engine, name)
+        return verify(self._engine, name, cursor, bytes_per_second)
+
+    def repair(
+        self, name: str | None = None, dry_run: bool = False, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[str, RepairStep]]:
+        """Put right what is damaged, or say what would be: by parity, by the encoder, or from what it was made of.
+
+        Yields (collection, how far, with what was put right and what is lost since the last one). Nothing is dropped:
+        what is lost stays, left out of fetches, until it is deleted.
+        """
+        return repair(self._engine, name, dry_run, cancelled)

@@ -6,6 +6,7 @@ import numpy as np
 
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.fetch import check_dimension, check_limits
+from atlasdb.engine.quarantine import answered, values_of
 from atlasdb.format import entry_text
 from atlasdb.store.identity import Facts
 from atlasdb.store.view import View
@@ -28,29 +29,31 @@ def explained(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, ab
         raise InvalidArgument(f"{len(rows)} rows to explain; send at most {ROWS_LIMIT}, such as one token's")
     if (asked := len(about.ids) + len(about.triples)) > ABOUT_LIMIT:
         raise InvalidArgument(f"{asked} entries to explain; ask for at most {ABOUT_LIMIT} at a time")
+    return answered(engine, name, lambda view: _explained(view, rows, k, beams, about, sequence))
+
+
+def _explained(view: View, rows: Vectors, k: int, beams: Beams, about: About, sequence: int) -> Block:
     clock = Clock()
-    with engine.store.view(name) as view:
-        check_dimension(view, rows)
-        with clock.stage("view"):
-            forest = view.forest()
-        generations = [one.generation for one in view.record.trees]
-        result = explain(forest, rows, k, beams, generations, clock)
-        found = result.found
-        with clock.stage("values"):
-            values = view.values(found.value_ids)
-        wanted = [*about.ids, *_ids_of(view, about.triples)]
-        places = _places(view, wanted)
-        verdicts = tuple(
-            verdict(forest, rows, result, places[entry], generations) if entry in places else _gone(view, entry)
-            for entry in wanted
-        )
-        generation = view.record.generation
+    check_dimension(view, rows)
+    with clock.stage("view"):
+        woods = view.woods()
+    forest, generations = woods.forest, [one.generation for one in woods.trees]
+    result = explain(forest, rows, k, beams, generations, clock)
+    found = result.found
+    with clock.stage("values"):
+        values = values_of(view, found.value_ids)
+    wanted = [*about.ids, *_ids_of(view, about.triples)]
+    places = _places(view, wanted)
+    verdicts = tuple(
+        verdict(forest, rows, result, places[entry], generations) if entry in places else _gone(view, entry)
+        for entry in wanted
+    )
     delta = result.candidates.compared - sum(tree.slots for tree in result.trees)
     amount = int(result.candidates.weights[: result.candidates.count].sum(dtype=np.float64))
     explanation = Explanation(result.trees, delta, amount, clock.stages, verdicts)
     c, spent = found.cost, sum(stage.microseconds for stage in clock.stages)
-    cost = FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, spent)
-    return Block(found.ids, found.keys, values, found.scores, generation, cost, sequence, explanation)
+    cost = FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, spent, woods.out)
+    return Block(found.ids, found.keys, values, found.scores, view.record.generation, cost, sequence, explanation)
 
 
 def _ids_of(view: View, triples: Sequence[Triple]) -> list[int]:

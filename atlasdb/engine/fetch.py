@@ -6,13 +6,15 @@ import numpy as np
 
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.insert import encode
+from atlasdb.engine.quarantine import answered, values_of
 from atlasdb.engine.read import EntryFields, entries_of
 from atlasdb.store.view import View
 from atlasdb.tree.descend import descend
 from atlasdb.tree.rank import Found, scan
 from atlasdb_contract.codec import text_row
 from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import Beams, Block, FetchCost, Hit, Vectors
+from atlasdb_contract.ids import EntryId, Generation
+from atlasdb_contract.types import Beams, Block, Entry, FetchCost, Hit, Vectors
 
 BLOCK_LIMIT = 4096
 """Most entries in a block, and most rows in a request."""
@@ -22,13 +24,15 @@ def fetch(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, exact:
     """See Database.fetch."""
     started = time.perf_counter()
     check_limits(rows, k)
-    with engine.store.view(name) as view:
+
+    def answer(view: View) -> tuple[Found, Vectors, Generation, int]:
         found = _find(view, rows, k, beams, exact)
-        values = view.values(found.value_ids)
-        generation = view.record.generation
+        return found, values_of(view, found.value_ids), view.record.generation, view.woods().out
+
+    found, values, generation, out = answered(engine, name, answer)
     c = found.cost
     spent = round(1e6 * (time.perf_counter() - started))
-    cost = FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, spent)
+    cost = FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, spent, out)
     return Block(found.ids, found.keys, values, found.scores, generation, cost, sequence)
 
 
@@ -63,11 +67,13 @@ def search(engine: Engine, name: str, text: str, k: int, exact: bool) -> list[Hi
     """See Database.search."""
     _check_limit("k", k)
     vector = encode(engine, name, [text])
-    with engine.store.view(name) as view:
+
+    def answer(view: View) -> tuple[Found, dict[EntryId, Entry]]:
         found = _find(view, text_row(vector), k, Beams(), exact)
-        entries = {
-            entry.id: entry for entry in entries_of(view, list(view.entries(found.ids)), EntryFields(texts=True))
-        }
+        read = entries_of(view, list(view.entries(found.ids)), EntryFields(texts=True))
+        return found, {entry.id: entry for entry in read}
+
+    found, entries = answered(engine, name, answer)
     keys, wanted = found.keys.floats(), vector.floats()[0]
     lengths = np.linalg.norm(keys, axis=1) * np.linalg.norm(wanted)
     cosines = keys @ wanted / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from atlasdb.engine.draft import Draft, Triples, check_vectors, draft
 from atlasdb.engine.engine import Engine
+from atlasdb.format import Flag
 from atlasdb.matrices import EntryRows
+from atlasdb.setsum import items_of
 from atlasdb.store.changes import Changes, Lookup, NewEntries
 from atlasdb.store.identity import Facts, vector_identities
 from atlasdb.store.writer import WriteTxn
@@ -48,7 +50,8 @@ class _Ready:
     """E of a draft's entries with all that writing takes.
 
     `entries` int64 (E,) their positions in the draft. `key_rows` and `value_rows` int64 (E,) lead into `keys` and
-    `values`; a value that was there at the first look has the row -1. `identities` u64 (E, 2) of the values.
+    `values`; a value that was there at the first look has the row -1. `identities` u64 (E, 2) of the values; the first
+    `given` rows of `values` came along, and are what is stored under their identities.
     """
 
     entries: Positions
@@ -57,6 +60,7 @@ class _Ready:
     values: Vectors
     value_rows: Positions
     identities: Ids
+    given: int
 
 
 def insert(
@@ -153,7 +157,8 @@ def _ready(request: _Request, entries: Positions, text_rows: dict[str, int], enc
         of_texts = made.rows[entries] < 0
         identities[of_texts] = made.texts.identities[entries[of_texts]]
     keys, values = _behind(request.keys, encoded), _behind(request.values, encoded)
-    return _Ready(entries, keys, key_rows, values, value_rows, identities)
+    came = len(request.values) if request.values is not None else 0
+    return _Ready(entries, keys, key_rows, values, value_rows, identities, came)
 
 
 def _behind(given: Vectors | None, encoded: Vectors | None) -> Vectors:
@@ -208,10 +213,22 @@ def _append(
     entries = ready.entries[new]
     fact, flags = made.fact[entries], made.flags[entries]
     texts, ends = _stored(made.facts, fact)
-    rows = EntryRows(flags, _value_ids(changes, ready, new), texts, ends)
+    value_ids = _value_ids(changes, ready, new)
     keys = _taken(ready.keys, ready.key_rows[new])
+    of_keys = keys, np.arange(len(new))
+    items = items_of(texts, ends, (flags & Flag.INVERSE) != 0, of_keys, _stored_values(changes, ready, new, value_ids))
+    rows = EntryRows(flags, value_ids, items, texts, ends)
     given = changes.add_entries(NewEntries(rows, made.subjects[entries], keys, made.facts.take(np.flatnonzero(fresh))))
     ids[fact[::-1]] = given[::-1]
+
+
+def _stored_values(changes: Changes, ready: _Ready, new: Positions, value_ids: Ids) -> tuple[Vectors, Positions]:
+    """The values that the entries at `new` have, as they are stored: vectors, and the row in them of each entry."""
+    rows = ready.value_rows[new]
+    if len(rows) and rows.min() >= 0 and rows.max() < ready.given:
+        return ready.values, rows
+    distinct, rows = np.unique(value_ids, return_inverse=True)
+    return changes.vectors(distinct), rows.astype(np.int64)
 
 
 def _stored(facts: Facts, fact: Positions) -> tuple[npt.NDArray[np.uint8], Positions]:

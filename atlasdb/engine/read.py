@@ -87,11 +87,11 @@ def _entry(
     stored: StoredEntry, phrasing: Phrasing, fields: EntryFields, key: Vectors | None, value: Vectors | None
 ) -> Entry:
     triple, inverse = stored.triple, bool(stored.flags & Flag.INVERSE)
-    key_text, value_text = _texts(triple, inverse, phrasing) if fields.texts else ("", "")
+    key_text, value_text = texts_of(triple, inverse, phrasing) if fields.texts else ("", "")
     return Entry(stored.id, triple, inverse, key_text, value_text, key, value)
 
 
-def _texts(triple: Triple, inverse: bool, phrasing: Phrasing) -> tuple[str, str]:
+def texts_of(triple: Triple, inverse: bool, phrasing: Phrasing) -> tuple[str, str]:
     """An entry's key text and value text; empty for names that came with their vectors and can't be worded."""
     try:
         if inverse:

@@ -8,6 +8,7 @@ from atlasdb.engine.engine import Engine
 from atlasdb.store.environment import TABLES
 from atlasdb.store.trees import largest_node
 from atlasdb.store.view import View
+from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
 
 
@@ -31,6 +32,11 @@ class CollectionStats:
     largest_posting: int
     """Slots under the INTER node that has most."""
     table_bytes: Mapping[str, int]
+    setsum: str
+    damage: tuple[str, ...]
+    """What is known of it."""
+    entries_out: int
+    """Entries that fetches leave out because of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,15 @@ class StoreStats:
 def stats(engine: Engine, name: str | None) -> StoreStats:
     """See Database.stats."""
     environment = engine.store.environment
-    names = [name] if name else [record.name for record in engine.store.records()]
+    unreadable = engine.store.unreadable()
+    names = [name] if name else sorted({record.name for record in engine.store.records()} | set(unreadable))
     collections = []
     for each in names:
-        with engine.store.view(each) as view:
-            collections.append(_collection(view, environment.page_bytes()))
+        try:
+            with engine.store.view(each) as view:
+                collections.append(_collection(view, environment.page_bytes()))
+        except DataLoss as error:
+            collections.append(_unreadable(each, str(error)))
     file_bytes = environment.file_bytes()
     return StoreStats(
         tuple(collections),
@@ -68,8 +78,32 @@ def stats(engine: Engine, name: str | None) -> StoreStats:
     )
 
 
+def _unreadable(name: str, damage: str) -> CollectionStats:
+    """Of a collection that nothing can be said of but what is wrong with it."""
+    return CollectionStats(
+        name=name,
+        encoder="",
+        dimension=0,
+        entries=0,
+        triples=0,
+        inverse_entries=0,
+        distinct_values=0,
+        generation=Generation(0),
+        trees=0,
+        root_nodes=0,
+        inter_nodes=0,
+        delta_entries=0,
+        tombstones=0,
+        largest_posting=0,
+        table_bytes={},
+        setsum="",
+        damage=(damage,),
+        entries_out=0,
+    )
+
+
 def _collection(view: View, page_bytes: int) -> CollectionStats:
-    record, forest = view.record, view.forest()
+    record, woods = view.record, view.woods()
     return CollectionStats(
         record.name,
         record.config.encoder,
@@ -84,6 +118,9 @@ def _collection(view: View, page_bytes: int) -> CollectionStats:
         sum(tree.nodes for tree in record.trees),
         record.delta_entries,
         record.tombstones,
-        max(map(largest_node, forest.trees), default=0),
+        max(map(largest_node, woods.forest.trees), default=0),
         {table: view.pages(table) * page_bytes for table in TABLES},
+        record.setsum.hex(),
+        woods.damage,
+        woods.out,
     )

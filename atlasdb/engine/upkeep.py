@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 
 from atlasdb.engine.build import build, fold
 from atlasdb.engine.engine import Engine
+from atlasdb.engine.repair import repair
 from atlasdb.store.registry import CollectionRecord
-from atlasdb_contract.errors import AtlasError, Cancelled, NotFound
+from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, NotFound
 
 log = logging.getLogger("atlasdb.engine")
 
@@ -135,6 +136,16 @@ class Upkeep:
         record = self._record(name)
         if record is None:
             return
+        try:
+            self._tend(name, record)
+        except DataLoss as error:
+            log.warning("%s: trying to repair %r", error, name)
+            for _, step in repair(self._engine, name, False, lambda: self._stopped(name)):
+                for told in (*step.restored, *(f"lost: {one}" for one in step.lost)):
+                    log.warning("repair: %s", told)
+            self._tend(name, record)
+
+    def _tend(self, name: str, record: CollectionRecord) -> None:
         held = record.delta_entries + sum(tree.entries for tree in record.trees)
         if record.tombstones > max(LEAST_DEAD, DEAD_SHARE * held):
             build(self._engine, name, 0, lambda: self._stopped(name), lambda _: None)

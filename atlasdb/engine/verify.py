@@ -1,15 +1,57 @@
-"""The check of a whole store, collection by collection."""
+"""The check of a whole store: the file's pages, then collection by collection, in short views, as slowly as asked."""
 
+import time
 from collections.abc import Iterator
 
+import msgpack
+
 from atlasdb.engine.engine import Engine
-from atlasdb.store.check import check
+from atlasdb.store.check import Check, Cursor
+from atlasdb_contract.errors import DataLoss, InvalidArgument
 from atlasdb_contract.types import Progress
 
 
-def verify(engine: Engine, name: str | None) -> Iterator[tuple[str, Progress]]:
+def verify(
+    engine: Engine, name: str | None, cursor: bytes = b"", bytes_per_second: int = 0
+) -> Iterator[tuple[str, Progress]]:
     """See Database.verify."""
-    for each in [name] if name else [record.name for record in engine.store.records()]:
-        with engine.store.view(each) as view:
-            for progress in check(view):
-                yield each, progress
+    started, onward = _opened(cursor)
+    if not cursor:
+        found = engine.store.environment.structure()
+        told = [f"the file is damaged: {fault}" for fault in found.faults]
+        told += [f"page {page}: the head of a long record is damaged" for page in found.heads]
+        unreadable = engine.store.unreadable()
+        told += [f"{each}: {what}" for each, what in unreadable.items() if name in (None, each)]
+        yield name or "", Progress("pages", 1, 1, damage=tuple(told))
+    names = [name] if name else [record.name for record in engine.store.records()]
+    for each in sorted(names):
+        if each < started or (not name and each in engine.store.unreadable()):
+            continue
+        yield from _collection(engine, each, onward if each == started else None, bytes_per_second)
+
+
+def _collection(
+    engine: Engine, name: str, cursor: Cursor | None, bytes_per_second: int
+) -> Iterator[tuple[str, Progress]]:
+    try:
+        check = Check(engine.store, name, cursor)
+    except DataLoss as error:
+        yield name, Progress("pages", 1, 1, damage=(f"{name}: {error}",))
+        return
+    began = time.monotonic()
+    for progress in check.run():
+        onward = msgpack.packb([name, check.cursor.packed()])
+        yield name, Progress(progress.stage, progress.done, progress.total, damage=progress.damage, cursor=onward)
+        if bytes_per_second:
+            time.sleep(max(0.0, check.read / bytes_per_second - (time.monotonic() - began)))
+
+
+def _opened(cursor: bytes) -> tuple[str, Cursor | None]:
+    """The collection that a verification was at, and how far. InvalidArgument where these bytes are not ours."""
+    if not cursor:
+        return "", None
+    try:
+        name, packed = msgpack.unpackb(cursor)
+        return str(name), Cursor.of(packed)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise InvalidArgument("this is no cursor of a verification; leave it out to begin anew") from error

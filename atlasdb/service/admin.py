@@ -67,7 +67,8 @@ class Admin(agrpc.AdminServicer):
         def verify(cancelled: Callable[[], bool], tell: Callable[[apb.VerifyProgress], None]) -> None:
             pace = Pace()
             held: apb.VerifyProgress | None = None
-            for collection, progress in self._database.verify(request.collection or None):
+            asked = request.collection or None, request.cursor, request.bytes_per_second
+            for collection, progress in self._database.verify(*asked):
                 if cancelled():
                     raise Cancelled("the verification was stopped; nothing was changed")
                 if held and (held.collection, held.stage) != (collection, progress.stage):
@@ -81,6 +82,15 @@ class Admin(agrpc.AdminServicer):
                 tell(held)
 
         return self._told(verify, context)
+
+    def Repair(self, request: apb.RepairRequest, context: Context) -> Iterator[apb.RepairProgress]:
+        def repair(cancelled: Callable[[], bool], tell: Callable[[apb.RepairProgress], None]) -> None:
+            pace = Pace()
+            for collection, step in self._database.repair(request.collection or None, request.dry_run, cancelled):
+                if step.restored or step.lost or pace.due((collection, step.stage)):
+                    tell(apb.RepairProgress(collection=collection, **asdict(step)))
+
+        return self._told(repair, context)
 
     def _told(self, work: Callable[[Callable[[], bool], Callable[[T], None]], None], context: Context) -> Iterator[T]:
         """What the work tells, until it ends, the client leaves or the server stops."""
@@ -111,6 +121,7 @@ def verify_to_proto(collection: str, progress: Progress, damage: Iterable[str]) 
         done=progress.done,
         total=progress.total,
         damage=[*damage, *progress.damage],
+        cursor=progress.cursor,
     )
 
 

@@ -3,12 +3,13 @@
 Lookups see what is gathered too. Deletions are written at once, and whatever is gathered before them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import matrices
+from atlasdb import matrices, setsum
 from atlasdb.format import Flag
 from atlasdb.matrices import EntryRows
 from atlasdb.store import entries, postings, registry, tombstones, values
@@ -16,10 +17,13 @@ from atlasdb.store.directory import Directory, Layout, extended
 from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import Facts
 from atlasdb.store.index import Index, Space
-from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.ids import EntryId, Generation, ValueId
 from atlasdb_contract.types import Ids, Vectors
+
+OUT_LIMIT = 4096
+"""Damaged pieces that a collection's record names; `atlasdb verify` finds them all."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -128,6 +132,19 @@ class Changes(Lookup):
         self.record = replace(self.record, next_value=ValueId(first + len(identities)))
         return ids
 
+    def vectors(self, ids: Ids) -> Vectors:
+        """The values of these ids, in order, copied; those that are gathered too. DataLoss where one is damaged."""
+        first = int(self.record.next_value) - sum(len(part[0]) for part in self._value_parts)
+        new = ids >= np.uint64(first)
+        data, scales = np.empty((len(ids), self.record.dimension), np.int8), np.empty(len(ids), np.float32)
+        if new.any():
+            gathered = _joined([part[1] for part in self._value_parts]).take((ids[new] - np.uint64(first)).astype(int))
+            data[new], scales[new] = gathered.data, gathered.scales
+        if not new.all():
+            stored = values.read(self.where("values"), self.record.dimension, ids[~new])
+            data[~new], scales[~new] = stored.data, stored.scales
+        return Vectors(data, scales)
+
     def add_entries(self, new: NewEntries) -> Ids:
         """Append entries, of whose facts none is there: their ids, u64 (N,)."""
         first, rows = int(self.record.next_entry), new.rows
@@ -142,8 +159,13 @@ class Changes(Lookup):
             entries=self.record.entries + len(ids),
             delta_entries=self.record.delta_entries + len(ids),
             inverse_entries=self.record.inverse_entries + int(inverse.sum()),
+            setsum=setsum.added(self.record.setsum, rows.items),
         )
         return ids
+
+    def gone(self, ids: Ids) -> Ids:
+        """Those of `ids` that were deleted."""
+        return ids[~self._alive(ids)]
 
     def partners(self, ids: Ids) -> tuple[Ids, Ids]:
         """Those of `ids` that are there, and the entries that point the other way from them."""
@@ -158,20 +180,29 @@ class Changes(Lookup):
     def delete_entries(self, ids: Ids) -> None:
         """Take distinct entries that are there; they stay in their slots as tombstones."""
         self.write()
-        flags = entries.read(self.where("entries"), ids).flags
+        rows = entries.read(self.where("entries"), ids)
         tombstones.add(self._txn, self.tables, ids)
         self.deleted += ids.tolist()
         self.record = replace(
             self.record,
             entries=self.record.entries - len(ids),
-            inverse_entries=self.record.inverse_entries - int(((flags & Flag.INVERSE) != 0).sum()),
+            inverse_entries=self.record.inverse_entries - int(((rows.flags & Flag.INVERSE) != 0).sum()),
             tombstones=self.record.tombstones + len(ids),
             deletions=self.record.deletions + 1,
+            setsum=setsum.less(self.record.setsum, rows.items),
         )
 
     def touch(self) -> None:
         """The tables of postings or nodes change: no address in them holds any longer by itself."""
         self.record = replace(self.record, revision=self.record.revision + 1)
+
+    def leave_out(self, out: Iterable[Out]) -> None:
+        """Note damaged pieces, those of trees and of the delta only as long as these are read."""
+        alive = {int(tree.generation) for tree in self.record.trees}
+        kept = [one for one in {*self.record.out, *out} if _is_read(one, alive, int(self.record.folded))]
+        if (noted := tuple(sorted(kept)[:OUT_LIMIT])) != self.record.out:
+            self.record = replace(self.record, out=noted)
+            self.touch()
 
     def flip(self, tree: TreeRecord | None, replaced: frozenset[int], folded: int, gone: int) -> None:
         """Read `tree` in place of the trees of the generations `replaced` and of the delta up to the entry `folded`.
@@ -191,6 +222,7 @@ class Changes(Lookup):
             delta_entries=left,
             tombstones=self.record.tombstones - gone,
         )
+        self.leave_out(())
         self.touch()
 
     def write(self) -> None:
@@ -221,6 +253,15 @@ class Changes(Lookup):
         self.write()
         if self.record is not self._before:
             registry.put(self._txn, self.record)
+
+
+def _is_read(one: Out, alive: set[int], folded: int) -> bool:
+    """Whether a piece is part of what is read now."""
+    if one.table not in ("postings", "nodes"):
+        return True
+    generation = int.from_bytes(one.key[:4], "big")
+    in_delta = generation == postings.DELTA and one.table == "postings"
+    return int.from_bytes(one.key[4:], "big") > folded if in_delta else generation in alive
 
 
 def _equal(facts: Facts, held: Facts) -> list[tuple[int, int]]:

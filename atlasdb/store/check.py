@@ -1,106 +1,125 @@
-"""The whole-store check of one collection: each record by itself, then how they fit together.
+"""The check of one collection: each record by itself, and how it fits with all others.
 
-Everything is looked at in one view, so that what writers do meanwhile does not matter; it takes about 100 bytes of
-memory an entry. Damage is told in sentences; a sentence about many entries names the first of them.
+It goes through the tables in many short views, and takes little memory whatever the collection's size: what is compared
+across tables is compared by sums that do not depend on order (atlasdb/setsum.py), as the collection was when a stage
+began. New entries are not looked at; where a build replaces what is being read, the stage begins again.
+
+    entries    rows without a gap, inverse entries in pairs, in the index; their items add up to the setsum
+    values     rows without a gap, in the index
+    postings   every entry in one slot, found there by its id; slot, texts and value are what its item says
+    index      sorted, of ids that were given
+    trees      every node is reached, and nodes divide the slots
+
+Damage is told in sentences; one about many entries names the first of them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import TypeVar
 
+import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import matrices
+from atlasdb import crc, matrices, setsum
+from atlasdb import format as fmt
 from atlasdb.format import Flag, Level
-from atlasdb.store import nodes, postings, tombstones, trees
-from atlasdb.store.directory import after
-from atlasdb.store.environment import Record
+from atlasdb.store import entries, nodes, postings, tombstones, trees, values
+from atlasdb.store.environment import records_from
 from atlasdb.store.identity import facts_of
 from atlasdb.store.index import Index, Space
-from atlasdb.store.registry import TreeRecord
+from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
+from atlasdb.store.store import Store
 from atlasdb.store.view import View
 from atlasdb.tree.check import problems
+from atlasdb.tree.slots import Positions, Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Ids, Progress
 
 NAMED = 5
 """Ids that one sentence names."""
+VIEW_BYTES = 8 << 20
+"""Of records that one view looks at."""
+RESTARTS = 8
+"""Times that a stage begins again as builds go on."""
+STAGES = ("entries", "values", "postings", "index", "trees")
 
-T = TypeVar("T")
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
-class _Columns:
-    """Numbers of many records, gathered in parts: u64 each."""
+class Cursor:
+    """How far a check is: the stage, the next key, and what was added up. `as_of`: deletions and trees at the start."""
 
-    parts: dict[str, list[Ids]] = field(default_factory=dict)
+    stage: str = STAGES[0]
+    at: bytes = b""
+    part: int = 0
+    """Of the postings: which tree; the number of trees: the delta."""
+    sums: bytes = setsum.EMPTY
+    counts: list[int] = field(default_factory=lambda: [0] * 4)
+    as_of: list[int] = field(default_factory=list)
 
-    def add(self, **columns: npt.ArrayLike) -> None:
-        """The next records' numbers."""
-        for name, numbers in columns.items():
-            self.parts.setdefault(name, []).append(np.asarray(numbers, np.uint64))
+    def packed(self) -> bytes:
+        """To go on from later."""
+        content: bytes = msgpack.packb([self.stage, self.at, self.part, self.sums, self.counts, self.as_of])
+        return content
 
-    def __getitem__(self, name: str) -> Ids:
-        return np.concatenate(self.parts.get(name, [np.zeros(0, np.uint64)]))
-
-    def by_id(self) -> Ids:
-        """Ids and value ids side by side: (n, 2), sorted by id."""
-        stacked = np.stack([self["ids"], self["value_ids"]], axis=1)
-        return stacked[np.argsort(stacked[:, 0], kind="stable")]
-
-
-def check(view: View) -> Iterator[Progress]:
-    """Go through the collection; each Progress has the damage found since the one before."""
-    return _Check(view).run()
+    @staticmethod
+    def of(packed: bytes) -> "Cursor":
+        """What `packed` gave."""
+        return Cursor(*msgpack.unpackb(packed))
 
 
-class _Check:
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._name = view.record.name
+class Check:
+    """Of one collection; `run` once. `read`: bytes of records looked at so far."""
+
+    def __init__(self, store: Store, name: str, cursor: Cursor | None) -> None:
+        self._store = store
+        self._name = name
+        self.cursor = cursor or Cursor()
         self._damage: list[str] = []
-        self._entries = _Columns()
-        self._values = _Columns()
-        self._slots = _Columns()
-        self._given = 0
-        self._dead = self._tombstones()
+        self.read = 0
+        with store.view(name) as view:
+            self._begin(view)
+            if cursor is not None and cursor.as_of != self._as_of(view.record):
+                self.cursor = Cursor(cursor.stage)
+            self.cursor.as_of = self._as_of(view.record)
 
-    def run(self) -> Iterator[Progress]:
-        record = self._view.record
-        yield from self._each("entries", self._read_entries(), record.entries)
-        yield from self._each("values", self._read_values(), record.next_value - 1)
-        yield from self._each("postings", self._read_postings(), record.entries + record.tombstones)
-        for what, stage in (
-            ("entries", self._check_entries),
-            ("the index", self._check_index),
-            ("postings", self._check_postings),
-            ("the trees", self._check_trees),
-        ):
-            try:
-                stage()
-            except DataLoss as error:
-                self._damage.append(str(error))
-            yield self._progress(f"consistency of {what}", 1, 1)
-
-    def _tombstones(self) -> Ids:
-        """None where they can't be read, which is told."""
+    def _begin(self, view: View) -> None:
+        """What the collection is measured by from now on."""
+        self._record = view.record
+        self._dead = np.zeros(0, np.uint64)
         try:
-            return self._view.tombstones()
+            self._dead = view.tombstones()
         except DataLoss as error:
             self._damage.append(str(error))
-            return np.zeros(0, np.uint64)
+        self._last = int(view.record.next_entry) - 1
 
-    def _each(self, stage: str, batches: Iterator[int], total: int) -> Iterator[Progress]:
-        done = 0
-        for count in batches:
-            done += count
-            yield self._progress(stage, done, total)
+    @staticmethod
+    def _as_of(record: CollectionRecord) -> list[int]:
+        generations = (int(tree.generation) for tree in record.trees)
+        return [record.deletions, record.next_entry, record.next_value, *generations]
 
-    def _progress(self, stage: str, done: int, total: int) -> Progress:
+    def run(self) -> Iterator[Progress]:
+        """All stages that are left; each Progress has the damage found since the one before."""
+        steps = {
+            "entries": self._entries,
+            "values": self._values,
+            "postings": self._postings,
+            "index": self._index,
+            "trees": self._trees,
+        }
+        for stage in STAGES[STAGES.index(self.cursor.stage) :]:
+            if stage != self.cursor.stage:
+                with self._store.view(self._name) as view:
+                    self._begin(view)
+                    self.cursor = Cursor(stage, as_of=self._as_of(view.record))
+            yield from steps[stage]()
+
+    def _told(self, total: int, done: int | None = None) -> Progress:
         damage, self._damage = tuple(self._damage), []
-        return Progress(stage, done, total, damage=damage)
+        done = self.cursor.counts[0] if done is None else done
+        return Progress(self.cursor.stage, min(done, total), total, damage=damage)
 
     def _say(self, bad: Ids, what: str) -> None:
         """One sentence about ids that something is wrong with."""
@@ -108,132 +127,338 @@ class _Check:
             named = ", ".join(map(str, bad[:NAMED].tolist())) + (", …" if len(bad) > NAMED else "")
             self._damage.append(f"{self._name}: {what}: {len(bad)}, with the ids {named}")
 
-    def _expect(self, what: str, counted: int, recorded: int) -> None:
+    def _expect(self, what: str, counted: object, recorded: object) -> None:
         if counted != recorded:
             self._damage.append(f"{self._name}: the registry counts {recorded} {what}; there are {counted}")
 
-    # ---- each record by itself ----
+    def _alive(self, ids: Ids) -> Bools:
+        return ~tombstones.among(self._dead, ids)
 
-    def _opened(self, records: Iterator[Record], opened: Callable[[bytes, memoryview], T]) -> Iterator[tuple[int, T]]:
-        """A table's records with the numbers that are their keys; damaged ones are told and left out."""
-        for key, record in records:
+    def _some(self, view: View, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        """Records from the cursor on, as many as one view looks at; the cursor is behind each as it comes."""
+        size = 0
+        first = max(self.cursor.at, prefix)
+        for key, record in records_from(view.txn, getattr(view.tables, table), first, prefix):
+            if size >= VIEW_BYTES:
+                return
+            size += len(record)
+            self.read += len(record)
+            self.cursor.at = key + b"\0"
+            yield key, record
+
+    # ---- entries ----
+
+    def _entries(self) -> Iterator[Progress]:
+        while self._entries_some():
+            yield self._told(self._last)
+        count, live, inverse, _ = self.cursor.counts
+        self._expect("rows of entries", count, self._last)
+        self._expect("entries", live, self._record.entries)
+        self._expect("inverse entries", inverse, self._record.inverse_entries)
+        self._expect("entries that add up to", self.cursor.sums.hex(), self._record.setsum.hex())
+        yield self._told(self._last)
+
+    def _entries_some(self) -> bool:
+        """What one view looks at; False: that was all."""
+        more = False
+        with self._store.view(self._name) as view:
+            triples = Index(view.txn, view.tables, Space.TRIPLES, lambda ids: np.ones(len(ids), np.bool_))
+            for key, record in self._some(view, "entries"):
+                more = True
+                first = int.from_bytes(key, "big")
+                if first > self._last:
+                    continue
+                try:
+                    rows = matrices.open_entries(key, record)
+                except DataLoss as error:
+                    self._damage.append(str(error))
+                    continue
+                ids = np.arange(first, first + len(rows), dtype=np.uint64)
+                here = len(ids[ids <= self._last])
+                self._entry_rows(ids[:here], rows.part(0, here), triples)
+        return more
+
+    def _entry_rows(self, ids: Ids, rows: matrices.EntryRows, triples: Index) -> None:
+        there = self._alive(ids)
+        inverse = (rows.flags & Flag.INVERSE) != 0
+        has = (rows.flags & Flag.HAS_INVERSE) != 0
+        broken = ids[1:][has[:-1] != inverse[1:]]
+        self._say(broken, "inverse entries that are missing or that no entry has")
+        wrong = (rows.value_ids == 0) | (rows.value_ids >= self._record.next_value)
+        self._say(ids[there & wrong], "entries without their value")
+        forward = there & ~inverse
+        hashes = facts_of(np.array(rows.texts), rows.ends, self._record.salt).hashes
+        try:
+            lacking = ids[forward][~_held(triples, hashes[forward], ids[forward])]
+        except DataLoss as error:
+            self._damage.append(str(error))
+        else:
+            self._say(lacking, "entries that the index of triples lacks")
+        self.cursor.sums = setsum.added(self.cursor.sums, rows.items[there])
+        counts = self.cursor.counts
+        counts[0] += len(ids)
+        counts[1] += int(there.sum())
+        counts[2] += int((there & inverse).sum())
+
+    # ---- values ----
+
+    def _values(self) -> Iterator[Progress]:
+        total = int(self._record.next_value) - 1
+        while self._values_some():
+            yield self._told(total)
+        self._expect("values", self.cursor.counts[0], total)
+        yield self._told(total)
+
+    def _values_some(self) -> bool:
+        more, out = False, []
+        dimension = self._record.dimension
+        with self._store.view(self._name) as view:
+            index = Index(view.txn, view.tables, Space.VALUES, lambda ids: np.ones(len(ids), np.bool_))
+            for key, record in self._some(view, "values"):
+                more = True
+                first = int.from_bytes(key, "big")
+                try:
+                    identities, vectors = matrices.open_values(dimension, key, record)
+                except DataLoss as error:
+                    self._damage.append(str(error))
+                    out += _bad_values(dimension, key, record)
+                    continue
+                ids = np.arange(first, first + len(vectors), dtype=np.uint64)
+                ids = ids[ids < self._record.next_value]
+                self.cursor.counts[0] += len(ids)
+                try:
+                    held = _held(index, identities[: len(ids), 0], ids)
+                except DataLoss as error:
+                    self._damage.append(str(error))
+                else:
+                    self._say(ids[~held], "values that the index of values lacks")
+        self._note(out)
+        return more
+
+    def _note(self, out: Sequence[Out]) -> None:
+        if new := [one for one in out if one not in self._store.cache.out(self._record)]:
+            self._store.note(self._record, new)
+
+    # ---- postings ----
+
+    def _postings(self) -> Iterator[Progress]:
+        for _ in range(RESTARTS):
+            total = sum(tree.entries for tree in self._record.trees) + int(self._record.delta_entries)
+            while (more := self._postings_some()) is True:
+                yield self._told(total)
+            if more is False:
+                self._postings_added_up()
+                yield self._told(total)
+                return
+            with self._store.view(self._name) as view:
+                self._begin(view)
+                self.cursor = Cursor("postings", as_of=self._as_of(view.record))
+        self._damage.append(f"{self._name}: builds replaced the trees again and again; verify it once more")
+        yield self._told(1)
+
+    def _postings_some(self) -> bool | None:
+        """What one view looks at; False: that was all; None: the trees are others by now."""
+        out: list[Out] = []
+        cursor = self.cursor
+        with self._store.view(self._name) as view:
+            ours = (self._record.trees, self._record.folded)
+            if (view.record.trees, view.record.folded) != ours:
+                return None
+            if cursor.part > len(self._record.trees):
+                return False
+            tree = self._record.trees[cursor.part] if cursor.part < len(self._record.trees) else None
+            prefix = fmt.POSTING_KEY.pack(tree.generation if tree else postings.DELTA, 0)[:4]
+            if tree is None:
+                cursor.at = max(cursor.at, fmt.POSTING_KEY.pack(postings.DELTA, int(self._record.folded) + 1))
+            more = False
+            for key, record in self._some(view, "postings", prefix):
+                more = True
+                try:
+                    slots = matrices.open_slots(self._record.dimension, key, record)
+                except DataLoss as error:
+                    self._damage.append(str(error))
+                    out += _bad_slots(self._record.dimension, key, record)
+                    continue
+                self._slots(view, tree, key, slots)
+            if not more:
+                if tree is not None and cursor.counts[3] != tree.entries:
+                    what = f"entries of the generation {tree.generation}"
+                    self._expect(what, cursor.counts[3], tree.entries)
+                cursor.part, cursor.at, cursor.counts[3] = cursor.part + 1, b"", 0
+        self._note(out)
+        return True
+
+    def _slots(self, view: View, tree: TreeRecord | None, key: bytes, slots: Slots) -> None:
+        owners = np.repeat(np.arange(len(slots)), np.diff(slots.starts))
+        given = slots.ids <= np.uint64(self._last)
+        ids = slots.ids[given].astype(np.uint64)
+        there = self._alive(ids)
+        counts = self.cursor.counts
+        counts[0] += len(ids)
+        counts[1] += int((~there).sum())
+        counts[3] += len(slots.ids)
+        self.cursor.sums = setsum.added(self.cursor.sums, _pairs(ids[there]))
+        if tree is not None:
+            first = int.from_bytes(key[4:], "big")
+            with suppress(DataLoss):  # told when the trees are looked at
+                found = trees.slots_of(view.txn, view.tables, tree, ids)
+                what = f"entries of generation {tree.generation} that its places lead elsewhere"
+                self._say(np.sort(ids[found != first + owners[given]]), what)
+        where = view.cache.entries(view.txn, view.tables, view.record)
+        known = where.find(ids)[0] >= 0
+        self._say(ids[there & ~known], "slots of postings without an entry")
+        some = there & known
+        self._compare(view, slots, np.flatnonzero(given)[some], owners[given][some])
+
+    def _compare(self, view: View, slots: Slots, positions: Positions, owners: Positions) -> None:
+        """Entries of slots with their rows: value, and what they are."""
+        ids = slots.ids[positions].astype(np.uint64)
+        try:
+            rows = entries.read(view.cache.entries(view.txn, view.tables, view.record), ids)
+            different = rows.value_ids != slots.value_ids[positions]
+            self._say(ids[different], "entries that differ from their slot in a posting")
+            distinct, of = np.unique(rows.value_ids, return_inverse=True)
+            where = view.cache.values(view.txn, view.tables, view.record)
+            if (absent := (where.find(distinct)[0] < 0)[of]).any():
+                self._say(ids[absent], "entries without their value")
+                return
+            vectors = values.read(where, self._record.dimension, distinct)
+        except DataLoss as error:
+            self._damage.append(f"{self._name}: {error}")
+            return
+        inverse = (rows.flags & Flag.INVERSE) != 0
+        items = setsum.items_of(rows.texts, rows.ends, inverse, (slots.keys, owners), (vectors, of.astype(np.int64)))
+        self._say(ids[(items != rows.items).any(axis=1)], "entries whose key, value or texts are not what was stored")
+
+    def _postings_added_up(self) -> None:
+        self._expect("tombstones", self.cursor.counts[1], int(self._record.tombstones))
+        held = sum(tree.entries for tree in self._record.trees)
+        self._expect("entries of the delta", self.cursor.counts[0] - held, int(self._record.delta_entries))
+        wanted = setsum.EMPTY
+        for start in range(1, self._last + 1, 1 << 16):
+            ids = np.arange(start, min(self._last + 1, start + (1 << 16)), dtype=np.uint64)
+            wanted = setsum.added(wanted, _pairs(ids[self._alive(ids)]))
+        if wanted != self.cursor.sums:
+            self._name_misplaced()
+
+    def _name_misplaced(self) -> None:
+        """Which entries have no slot, or two: a bit for each."""
+        seen = np.zeros(self._last + 1, np.bool_)
+        twice: list[Ids] = []
+        with self._store.view(self._name) as view:
+            for slots in _readable(view):
+                ids = slots.ids[slots.ids <= np.uint64(self._last)].astype(np.int64)
+                distinct, counts = np.unique(ids, return_counts=True)
+                twice.append(distinct[(counts > 1) | seen[distinct]].astype(np.uint64))
+                seen[distinct] = True
+        every = np.arange(1, self._last + 1, dtype=np.uint64)
+        self._say(every[~seen[1:] & self._alive(every)], "entries in no posting")
+        self._say(np.unique(np.concatenate([*twice, every[:0]])), "entries in two slots of postings")
+
+    # ---- index, trees ----
+
+    def _index(self) -> Iterator[Progress]:
+        more = True
+        while more:
+            more = False
+            with self._store.view(self._name) as view:
+                for key, record in self._some(view, "index"):
+                    more = True
+                    self._index_record(view, key, record)
+            yield self._told(1, 0)
+        yield self._told(1, 1)
+
+    def _index_record(self, view: View, key: bytes, record: memoryview) -> None:
+        space, kind, number = fmt.INDEX_KEY.unpack(key)
+        try:
+            fmt.check("index", key, record)
+        except DataLoss as error:
+            self._damage.append(str(error))
+            return
+        if kind == fmt.IndexKind.SWEEP:
+            return
+        hashes, ids = fmt.open_pairs(record)
+        what = f"{self._name}: a record of the index of {Space(space).name}"
+        if (hashes[1:] < hashes[:-1]).any() or (kind == fmt.IndexKind.LEAF and len(hashes) and hashes[0] < number):
+            self._damage.append(f"{what} is out of order")
+        limit = view.record.next_entry if space == Space.TRIPLES else view.record.next_value
+        if (ids == 0).any() or (ids >= limit).any():
+            self._damage.append(f"{what} leads to what was never given")
+
+    def _trees(self) -> Iterator[Progress]:
+        for done, tree in enumerate(self._record.trees):
+            with self._store.view(self._name) as view:
+                if tree in view.record.trees:
+                    self._tree(view, tree)
+            yield self._told(len(self._record.trees), done + 1)
+        yield self._told(1, 1)
+
+    def _tree(self, view: View, tree: TreeRecord) -> None:
+        dimension, parts, bad = self._record.dimension, [], False
+        for key, record in nodes.of_level(view.txn, view.tables, tree.generation, Level.INTER):
+            self.read += len(record)
             try:
-                yield int.from_bytes(key, "big"), opened(key, record)
+                parts.append(matrices.open_nodes(dimension, key, record)[0])
             except DataLoss as error:
                 self._damage.append(str(error))
-
-    def _read_entries(self) -> Iterator[int]:
-        view, dead = self._view, self._dead
-        for first, rows in self._opened(after(view.txn, view.tables.entries, 0), matrices.open_entries):
-            ids = np.arange(first, first + len(rows), dtype=np.uint64)
-            hashes = facts_of(rows.texts, rows.ends, view.record.salt).hashes
-            there = ~tombstones.among(dead, ids)
-            self._given += len(ids)
-            self._entries.add(ids=ids[there], value_ids=rows.value_ids[there])
-            self._entries.add(flags=rows.flags[there], hashes=hashes[there])
-            yield int(there.sum())
-
-    def _read_values(self) -> Iterator[int]:
-        view, dimension = self._view, self._view.record.dimension
-        records = after(view.txn, view.tables.values, 0)
-        opened = self._opened(records, lambda key, record: matrices.open_values(dimension, key, record))
-        for first, (identities, vectors) in opened:
-            ids = np.arange(first, first + len(vectors), dtype=np.uint64)
-            self._values.add(ids=ids, hashes=identities[:, 0])
-            yield len(vectors)
-
-    def _read_postings(self) -> Iterator[int]:
-        view, record = self._view, self._view.record
-        trees = [postings.of_tree(view.txn, view.tables, tree.generation) for tree in record.trees]
-        records = chain(*trees, postings.of_delta(view.txn, view.tables, record.folded))
-        for _, slots in self._opened(records, lambda key, lent: matrices.open_slots(record.dimension, key, lent)):
-            self._slots.add(ids=slots.ids, value_ids=slots.value_ids)
-            yield slots.entries
-
-    # ---- how they fit together ----
-
-    def _check_entries(self) -> None:
-        record, ids, flags = self._view.record, self._entries["ids"], self._entries["flags"]
-        inverse = (flags & np.uint64(Flag.INVERSE)) != 0
-        self._expect("rows of entries", self._given, record.next_entry - 1)
-        self._expect("entries", len(ids), record.entries)
-        self._expect("inverse entries", int(inverse.sum()), record.inverse_entries)
-        self._expect("values", len(self._values["ids"]), record.next_value - 1)
-        self._say(ids[ids >= record.next_entry], "entries whose id was never given")
-        expected = ids[(flags & np.uint64(Flag.HAS_INVERSE)) != 0] + np.uint64(1)
-        self._say(np.setxor1d(expected, ids[inverse]), "inverse entries that are missing or that no entry has")
-        self._say(ids[~np.isin(self._entries["value_ids"], self._values["ids"])], "entries without their value")
-
-    def _check_index(self) -> None:
-        forward = (self._entries["flags"] & np.uint64(Flag.INVERSE)) == 0
-        ids, hashes = self._entries["ids"][forward], self._entries["hashes"][forward]
-        self._say(ids[~self._indexed(Space.TRIPLES, ids, hashes)], "entries that the index of triples lacks")
-        ids, hashes = self._values["ids"], self._values["hashes"]
-        self._say(ids[~self._indexed(Space.VALUES, ids, hashes)], "values that the index of values lacks")
-
-    def _indexed(self, space: Space, ids: Ids, hashes: Ids) -> npt.NDArray[np.bool_]:
-        """Which of these pairs an index holds."""
-        held = _Columns()
-        for some, of in Index(self._view.txn, self._view.tables, space, lambda _: np.ones(0, np.bool_)).pairs():
-            if (some[1:] < some[:-1]).any():
-                self._damage.append(f"{self._name}: a record of the index of {space.name} is out of order")
-            held.add(hashes=some, ids=of)
-        order = np.argsort(held["ids"], kind="stable")
-        if not len(order):
-            return np.zeros(len(ids), np.bool_)
-        at = np.minimum(np.searchsorted(held["ids"][order], ids), len(order) - 1)
-        there: npt.NDArray[np.bool_] = (held["ids"][order][at] == ids) & (held["hashes"][order][at] == hashes)
-        return there
-
-    def _check_postings(self) -> None:
-        dead = self._dead
-        stored, slots = self._entries.by_id(), self._slots.by_id()
-        gone = tombstones.among(dead, slots[:, 0])
-        self._expect("tombstones", int(gone.sum()), self._view.record.tombstones)
-        self._say(slots[1:, 0][slots[1:, 0] == slots[:-1, 0]], "entries in two slots of postings")
-        self._say(np.setdiff1d(stored[:, 0], slots[:, 0]), "entries in no posting")
-        live = slots[~gone]
-        self._say(np.setdiff1d(live[:, 0], stored[:, 0]), "slots of postings without an entry")
-        there = stored[np.isin(stored[:, 0], live[:, 0])]
-        live = live[np.isin(live[:, 0], stored[:, 0])]
-        if len(live) == len(there):
-            self._say(there[(live != there).any(axis=1), 0], "entries that differ from their slot in a posting")
-
-    def _check_trees(self) -> None:
-        view, record = self._view, self._view.record
-        of_trees = sum(tree.entries for tree in record.trees)
-        self._expect("entries of the delta", len(self._slots["ids"]) - of_trees, record.delta_entries)
-        for tree in record.trees:
-            trees.read(view.txn, view.tables, tree, record.dimension)
-            self._check_places(tree)
-            self._damage += [f"{self._name}: generation {tree.generation}: {what}" for what in self._problems(tree)]
-
-    def _check_places(self, tree: TreeRecord) -> None:
-        """Whether every entry of a tree is found by its id."""
-        view, dimension = self._view, self._view.record.dimension
-        first, ids, slots = 0, [], []
-        for _, record in postings.of_tree(view.txn, view.tables, tree.generation):
-            held = matrices.open_slots(dimension, _, record)
-            ids.append(held.ids.astype(np.uint64))
-            slots.append(np.repeat(np.arange(first, first + len(held)), np.diff(held.starts)))
-            first += len(held)
-        joined, wanted = np.concatenate(ids), np.concatenate(slots)
-        found = trees.slots_of(view.txn, view.tables, tree, joined)
-        self._say(
-            np.sort(joined[found != wanted]), f"entries of generation {tree.generation} that its places lead elsewhere"
-        )
-
-    def _problems(self, tree: TreeRecord) -> list[str]:
-        view, dimension = self._view, self._view.record.dimension
-        _, root_starts = nodes.directions(view.txn, view.tables, tree.generation, Level.ROOT, dimension)
-        nodes.directions(view.txn, view.tables, tree.generation, Level.RESIDUAL, dimension)
-        inter = [
-            matrices.open_nodes(dimension, *lent)[0]
-            for lent in nodes.of_level(view.txn, view.tables, tree.generation, Level.INTER)
-        ]
-        firsts, counts, links = (np.concatenate([part[name] for part in inter]) for name in ("first", "count", "links"))
+                bad = True
+        try:
+            for part in range((tree.last - tree.first >> matrices.PLACES_SHIFT) + 1):
+                nodes.places(view.txn, view.tables, tree.generation, part)
+            image, *_ = trees.read(view.txn, view.tables, tree, dimension)
+        except DataLoss as error:
+            self._damage.append(str(error))
+            return
+        if bad:
+            return
+        firsts, counts, links = (np.concatenate([part[name] for part in parts]) for name in ("first", "count", "links"))
         starts = np.append(firsts.astype(np.int64), int(firsts[-1]) + int(counts[-1]))
-        problems_ = problems(np.append(root_starts, len(links)), links, starts, tree.slots)
+        told = problems(image.root_starts, links, starts, tree.slots)
         if (np.diff(starts) != counts).any():
-            problems_.append("a node's slots do not end where the next one's begin")
-        return problems_
+            told.append("a node's slots do not end where the next one's begin")
+        self._damage += [f"{self._name}: generation {tree.generation}: {what}" for what in told]
+
+
+def _held(index: Index, hashes: Ids, ids: Ids) -> Bools:
+    """Which of these pairs an index holds."""
+    positions, found = index.find(hashes)
+    held = np.zeros(len(ids), np.bool_)
+    held[positions[found == ids[positions]]] = True
+    return held
+
+
+def _pairs(ids: Ids) -> Ids:
+    """Ids as they are added up."""
+    return np.stack([ids, ~ids], axis=1)
+
+
+def _readable(view: View) -> Iterator[Slots]:
+    dimension = view.record.dimension
+    sources = [postings.of_tree(view.txn, view.tables, tree.generation) for tree in view.record.trees]
+    for source in (*sources, postings.of_delta(view.txn, view.tables, view.record.folded)):
+        for key, record in source:
+            with suppress(DataLoss):
+                yield matrices.open_slots(dimension, key, record)
+
+
+def _bad_slots(dimension: int, key: bytes, record: memoryview) -> list[Out]:
+    """The slots of a damaged record that fetches are to leave out; those that can't be told apart they find out."""
+    with suppress(DataLoss):
+        slots = matrices.lent_slots(dimension, key, record)
+        checks, seals = matrices.slot_checks(dimension, key, record)
+        bad = crc.of_keys(slots.subjects, slots.keys) != checks
+        owners = np.repeat(np.arange(len(slots)), np.diff(slots.starts))
+        bad[owners[crc.of_entries(slots.ids, slots.value_ids, checks[owners]) != seals]] = True
+        return [Out("postings", key, row) for row in np.flatnonzero(bad).tolist()]
+    return []
+
+
+def _bad_values(dimension: int, key: bytes, record: memoryview) -> list[Out]:
+    """The values of a damaged record that fetches are to leave out."""
+    with suppress(DataLoss):
+        _, vectors = matrices.lent_values(dimension, key, record)
+        first = int.from_bytes(key, "big")
+        ids = np.arange(first, first + len(vectors), dtype=np.uint64)
+        checks = np.frombuffer(record, "<u4", len(ids), matrices.value_offsets(len(ids)).checks)
+        return [Out("values", key, row) for row in np.flatnonzero(crc.of_values(ids, vectors) != checks).tolist()]
+    return []

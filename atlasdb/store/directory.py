@@ -4,6 +4,7 @@ The key of a record is its first row's id; ids are given in order and no row is 
 make records of their own, but a short last record is rewritten longer.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,10 +15,13 @@ import numpy.typing as npt
 from atlasdb import format as fmt
 from atlasdb.store.environment import Db, Record, Txn, records_from
 from atlasdb.store.trees import ITS_OWN_PAGES, address
+from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Ids
 
 SHORT = 256
 """A record below this many rows is extended by the next commit."""
+
+log = logging.getLogger("atlasdb.store")
 
 Positions = npt.NDArray[np.int64]
 
@@ -33,7 +37,8 @@ class Layout(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Directory:
     """`firsts` u64 (c,) the first id of each record, `counts` int64 (c,) its rows, `at` int64 (c, columns) where its
-    columns begin in memory. The first `stay` records never move."""
+    columns begin in memory. The first `stay` records never move. A record that is damaged so that nothing can be read
+    in it is left out: its rows are missing."""
 
     firsts: Ids
     counts: Positions
@@ -59,7 +64,11 @@ def extended(txn: Txn, db: Db, layout: Layout, known: Directory) -> Directory:
     firsts, counts, at = known.firsts[: known.stay].tolist(), known.counts[: known.stay].tolist(), []
     stay = known.stay
     for key, record in after(txn, db, firsts[-1] if firsts else 0):
-        count, start = layout.rows(key, record), address(record)
+        try:
+            count, start = layout.rows(key, record), address(record)
+        except DataLoss as error:
+            log.error("%s", error)
+            continue
         firsts.append(int.from_bytes(key, "big"))
         counts.append(count)
         at.append([start + offset for offset in layout.offsets(count)])

@@ -26,9 +26,9 @@ from atlasdb_contract.types import Ids
 RECORD_ENTRIES = 4096
 RECORD_TEXTS = 1 << 20
 """Bytes of texts in a record, at most, unless it is of one entry."""
-LAYOUT = Layout(matrices.entry_count, matrices.entry_offsets)
-COLUMNS = 5
-_VALUE_IDS, _ENDS, _CHECKS, _FLAGS, _TEXTS = range(COLUMNS)
+LAYOUT = Layout(matrices.spanned_entries, matrices.entry_offsets)
+COLUMNS = 6
+_VALUE_IDS, _ITEMS, _ENDS, _CHECKS, _FLAGS, _TEXTS = range(COLUMNS)
 _NO, _YES, _DAMAGED = range(3)
 
 
@@ -44,7 +44,8 @@ def _sound(ids: Any, i: Any, at: Any, record: Any, position: Any, head: Any, tab
     number = ids[i : i + 1]
     head[0:8] = number.view(np.uint8)
     head[8:16] = carray(pointer(at[record, _VALUE_IDS] + 8 * position), (8,), np.uint8)
-    head[16:17] = carray(pointer(at[record, _FLAGS] + position), (1,), np.uint8)
+    head[16:32] = carray(pointer(at[record, _ITEMS] + 16 * position), (16,), np.uint8)
+    head[32:33] = carray(pointer(at[record, _FLAGS] + position), (1,), np.uint8)
     start, stop = _span(at, record, position)
     register = crc.step(tables, np.uint32(0xFFFFFFFF), head)
     text = carray(pointer(start), (stop - start,), np.uint8)
@@ -62,10 +63,11 @@ def _sizes(records: Any, positions: Any, at: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def _copy(ids: Any, records: Any, positions: Any, at: Any, ends: Any, tables: Any) -> Any:
-    """Texts end to end, flags, value ids; the place of the first row whose checksum is wrong, -1: none."""
+    """Texts end to end, flags, value ids, items; the place of the first row whose checksum is wrong, -1: none."""
     texts = np.empty(ends[-1] if len(ends) else 0, np.uint8)
     flags, value_ids = np.empty(len(ids), np.uint8), np.empty(len(ids), np.uint64)
-    head = np.empty(17, np.uint8)
+    items = np.empty((len(ids), 2), np.uint64)
+    head = np.empty(crc.ENTRY_HEAD, np.uint8)
     wrong, begin = -1, 0
     for i in range(len(ids)):
         record, position = records[i], positions[i]
@@ -73,10 +75,11 @@ def _copy(ids: Any, records: Any, positions: Any, at: Any, ends: Any, tables: An
         texts[begin : ends[i]] = carray(pointer(start), (stop - start,), np.uint8)
         flags[i] = carray(pointer(at[record, _FLAGS] + position), (1,), np.uint8)[0]
         value_ids[i] = u64(at[record, _VALUE_IDS], position)
+        items[i, 0], items[i, 1] = u64(at[record, _ITEMS], 2 * position), u64(at[record, _ITEMS], 2 * position + 1)
         if wrong < 0 and not _sound(ids, i, at, record, position, head, tables):
             wrong = i
         begin = ends[i]
-    return texts, flags, value_ids, wrong
+    return texts, flags, value_ids, items, wrong
 
 
 @njit(nogil=True, cache=True)
@@ -85,7 +88,7 @@ def _compare(
 ) -> Any:
     """For each candidate whether it is the forward entry of the fact text[starts[i]:stops[i]]: _NO, _YES, _DAMAGED."""
     found = np.zeros(len(ids), np.uint8)
-    head = np.empty(17, np.uint8)
+    head = np.empty(crc.ENTRY_HEAD, np.uint8)
     for i in range(len(ids)):
         record, position = records[i], positions[i]
         if record < 0:
@@ -113,10 +116,10 @@ def read(where: Directory, ids: Ids) -> EntryRows:
     if (records < 0).any():
         raise DataLoss(f"the entry {ids[np.argmin(records)]} is missing; `atlasdb verify` lists all damage")
     ends = np.cumsum(_sizes(records, positions, where.at))
-    texts, flags, value_ids, wrong = _copy(ids, records, positions, where.at, ends, crc.TABLES)
+    texts, flags, value_ids, items, wrong = _copy(ids, records, positions, where.at, ends, crc.TABLES)
     if wrong >= 0:
         raise DataLoss(f"the entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
-    return EntryRows(flags, value_ids, texts, ends)
+    return EntryRows(flags, value_ids, items, texts, ends)
 
 
 def stored(ids: Ids, rows: EntryRows) -> Iterator[StoredEntry]:
@@ -133,6 +136,8 @@ def same(where: Directory, ids: Ids, facts: Facts, positions: npt.NDArray[np.int
     """Which of the entries `ids` (n,) are the forward ones of the facts at `positions`. DataLoss where a candidate
     fails its checksum."""
     records, places = where.find(ids)
+    if (records < 0).any():
+        raise DataLoss(f"the entry {ids[np.argmin(records)]} is missing; `atlasdb verify` lists all damage")
     starts, stops = facts.starts[positions], facts.stops[positions]
     inverse = np.uint8(Flag.INVERSE)
     found = _compare(ids, records, places, where.at, facts.texts, starts, stops, inverse, crc.TABLES)
@@ -172,5 +177,5 @@ def _short(key: bytes, record: memoryview) -> tuple[int, EntryRows] | None:
         rows = matrices.open_entries(key, record)
     except DataLoss:
         return None
-    copied = EntryRows(rows.flags.copy(), rows.value_ids.copy(), rows.texts.copy(), rows.ends)
+    copied = EntryRows(rows.flags.copy(), rows.value_ids.copy(), rows.items.copy(), rows.texts.copy(), rows.ends.copy())
     return int.from_bytes(key, "big"), copied

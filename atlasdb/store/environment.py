@@ -6,6 +6,7 @@ the life of the process, keeps a second server out: LMDB itself would let it in.
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import threading
@@ -18,8 +19,11 @@ from typing import Any, TypeAlias
 import lmdb
 
 from atlasdb import format as fmt
+from atlasdb.store import pages
 from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
+
+log = logging.getLogger("atlasdb.store")
 
 Txn: TypeAlias = "lmdb.Transaction[memoryview]"
 """A read or write transaction; what it lends out dies with it, and in a write transaction with the next write."""
@@ -97,6 +101,8 @@ class Environment:
         self._serial = 0
         self._views_changed = threading.Condition()
         self._closed = False
+        self.broken: dict[CollectionId, str] = {}
+        """Collections with a table whose pages are damaged: LMDB must not read them."""
         self._read_only = read_only
         self._lock: int | None = None
         if read_only:
@@ -121,6 +127,8 @@ class Environment:
 
     def _open(self) -> lmdb.Environment:
         file = self.path / FILE
+        if not self._read_only:
+            self._check_pages(pages.look(file))
         while True:
             try:
                 with mapped_errors():
@@ -145,14 +153,49 @@ class Environment:
         if (size := file.stat().st_size) < written and size > 0:
             opened.close()
             raise DataLoss(f"{file} is cut short: {size} bytes of {written}; restore it from a copy")
+        if self._read_only:
+            with mapped_errors(), opened.begin() as txn:
+                found = pages.look(file, txn.id())
+            self._note_broken([fault for fault in found.faults if fault.table])
         return opened
+
+    def _check_pages(self, found: pages.Structure) -> None:
+        """DataLoss where the file as a whole is damaged; heads of long records, whose content is known, are mended."""
+        for fault in found.faults:
+            if not fault.table:
+                raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
+        self._note_broken(found.faults)
+        if found.heads:
+            named = ", ".join(map(str, sorted(found.heads)[:5]))
+            log.warning("%s: the heads of %d long records were damaged and are mended: pages %s",
+                        self.path / FILE, len(found.heads), named)  # fmt: skip
+            pages.mend(self.path / FILE, found.heads)
+
+    def _note_broken(self, faults: list[pages.Fault]) -> None:
+        for fault in faults:
+            if not _TABLE_NAME.fullmatch(fault.table.encode("latin-1")):
+                raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
+            told = f"the pages of a collection are damaged, and it can't be read: {fault}; restore it from a copy"
+            self.broken[owner(fault.table.encode())] = told
+
+    def check_usable(self, collection: CollectionId) -> None:
+        """DataLoss where a collection's tables must not be read."""
+        if told := self.broken.get(collection):
+            raise DataLoss(told)
+
+    def structure(self, keep: str = "") -> pages.Structure:
+        """The file's pages as a transaction that begins now has them; see pages.look."""
+        with self.reading() as txn:
+            return pages.look(self.path / FILE, txn.id(), keep)
 
     def _check_format(self) -> None:
         try:
             with mapped_errors(), self._lmdb.begin(write=not self._read_only, buffers=True) as txn:
                 if txn.stat()["entries"] == 0 and not self._read_only:
-                    txn.put(fmt.FORMAT_KEY, fmt.format_record())
-                fmt.check_format(str(self.path), txn.get(fmt.FORMAT_KEY))
+                    for key in (fmt.FORMAT_KEY, fmt.COPY_PREFIX + fmt.FORMAT_KEY):
+                        txn.put(key, fmt.format_record(key))
+                copy = txn.get(fmt.COPY_PREFIX + fmt.FORMAT_KEY)
+                fmt.check_format(str(self.path), txn.get(fmt.FORMAT_KEY), copy)
         except BaseException:
             self._lmdb.close()
             raise
@@ -205,7 +248,8 @@ class Environment:
     # ---- tables ----
 
     def tables(self, collection: CollectionId) -> Tables:
-        """The handles of a collection that is in the registry."""
+        """The handles of a collection that is in the registry. DataLoss where they must not be used."""
+        self.check_usable(collection)
         return self._tables[collection]
 
     def open_tables(self, txn: Txn, collection: CollectionId) -> None:

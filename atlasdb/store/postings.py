@@ -99,7 +99,7 @@ def _last_short(txn: Txn, tables: Tables, folded: int, dimension: int) -> Slots 
             return None
         key, record = bytes(cursor.key()), cursor.value()
         generation, first = fmt.POSTING_KEY.unpack(key)
-        enough = matrices.slot_offsets(DELTA_SLOTS, DELTA_SLOTS).keys + DELTA_SLOTS * dimension
+        enough = matrices.slots_size(dimension, DELTA_SLOTS, DELTA_SLOTS)
         if generation != DELTA or first <= folded or len(record) >= enough:
             return None
         try:

@@ -1,14 +1,17 @@
-"""The registry: one record for each collection, by name, in the main table."""
+"""The registry: a record for each collection, by name, in the main table, and a copy."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
 from atlasdb import format as fmt
+from atlasdb.setsum import EMPTY
 from atlasdb.siphash import Salt
+from atlasdb.store import twice
 from atlasdb.store.environment import COLLECTIONS_LIMIT, Txn
-from atlasdb_contract.errors import NotFound
+from atlasdb_contract.errors import DataLoss, NotFound
 from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
 from atlasdb_contract.types import Collection, CollectionConfig
 
@@ -25,6 +28,16 @@ class TreeRecord:
     entries: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Out:
+    """A damaged piece of a collection that fetches go on without: the record's table and key, and the row in it; -1:
+    the record as a whole."""
+
+    table: str
+    key: bytes
+    row: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,10 @@ class CollectionRecord:
     """Changes of the table of tombstones so far: names its contents in caches."""
     revision: int = 0
     """Changes of the tables of postings and nodes so far: names their contents in caches."""
+    setsum: bytes = EMPTY
+    """Of the entries that are there."""
+    out: tuple[Out, ...] = ()
+    """Damage that is known of, in order."""
 
     @property
     def dimension(self) -> int:
@@ -72,9 +89,9 @@ def _key(name: str) -> bytes:
 
 
 def find(txn: Txn, name: str) -> CollectionRecord | None:
-    """The collection of this name."""
-    record = txn.get(_key(name))
-    return None if record is None else _opened(_key(name), bytes(record))
+    """The collection of this name. DataLoss where its record is damaged, and its copy too."""
+    found = twice.sound(txn, _key(name))
+    return None if found is None else _opened(*found)
 
 
 def get(txn: Txn, name: str) -> CollectionRecord:
@@ -87,31 +104,42 @@ def get(txn: Txn, name: str) -> CollectionRecord:
 
 
 def records(txn: Txn) -> Iterator[CollectionRecord]:
-    """All, by name."""
-    with txn.cursor() as cursor:
-        more = cursor.set_range(fmt.COLLECTION_PREFIX)
-        while more and (key := bytes(cursor.key())).startswith(fmt.COLLECTION_PREFIX):
-            yield _opened(key, bytes(cursor.value()))
-            more = cursor.next()
+    """All that can be read, by name."""
+    for key in twice.keys(txn, fmt.COLLECTION_PREFIX):
+        with suppress(DataLoss):
+            if found := twice.sound(txn, key):
+                yield _opened(*found)
+
+
+def unreadable(txn: Txn) -> dict[str, str]:
+    """What is wrong with those that can't be read, by name."""
+    wrong = {}
+    for key in twice.keys(txn, fmt.COLLECTION_PREFIX):
+        try:
+            twice.sound(txn, key)
+        except DataLoss as error:
+            wrong[key[len(fmt.COLLECTION_PREFIX) :].decode(errors="replace")] = str(error)
+    return wrong
 
 
 def put(txn: Txn, record: CollectionRecord) -> None:
     """Write or overwrite."""
     content = {field.name: getattr(record, field.name) for field in fields(record)}
     content |= {"config": _config(record.config), "trees": [astuple(tree) for tree in record.trees]}
-    txn.put(_key(record.name), fmt.seal_map(_key(record.name), content))
+    content["out"] = [astuple(one) for one in record.out]
+    twice.put(txn, _key(record.name), content)
 
 
 def delete(txn: Txn, name: str) -> None:
     """Take a collection out of the registry; its tables stay."""
-    txn.delete(_key(name))
+    twice.delete(txn, _key(name))
 
 
 def next_id(txn: Txn) -> CollectionId:
     """A collection id that was never given before."""
-    record = txn.get(fmt.SEQUENCE_KEY)
-    number = 1 if record is None else int(fmt.open_map("main", fmt.SEQUENCE_KEY, record))
-    txn.put(fmt.SEQUENCE_KEY, fmt.seal_map(fmt.SEQUENCE_KEY, number + 1))
+    found = twice.sound(txn, fmt.SEQUENCE_KEY)
+    number = 1 if found is None else int(fmt.open_map("main", *found))
+    twice.put(txn, fmt.SEQUENCE_KEY, number + 1)
     return CollectionId(number)
 
 
@@ -127,6 +155,7 @@ def _opened(key: bytes, record: bytes) -> CollectionRecord:
     config = content.pop("config")
     content["salt"] = tuple(content["salt"])
     content["trees"] = tuple(TreeRecord(*tree) for tree in content["trees"])
+    content["out"] = tuple(Out(*one) for one in content["out"])
     if isinstance(config["inverse"], list):
         config["inverse"] = frozenset(config["inverse"])
     return CollectionRecord(config=CollectionConfig(**config), **content)

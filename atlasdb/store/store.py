@@ -1,23 +1,25 @@
 """A store folder, open: the environment, its writer, and the views of it."""
 
+import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from atlasdb.store import postings, registry
 from atlasdb.store.environment import Environment, owner
-from atlasdb.store.registry import CollectionRecord
+from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
-from atlasdb_contract.errors import AlreadyExists
+from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, Unavailable
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import CollectionConfig
 
 T = TypeVar("T")
+log = logging.getLogger("atlasdb.store")
 
 CLEAR_RECORDS = 64
 """Records of a superseded tree that one transaction deletes."""
@@ -31,10 +33,13 @@ class Store:
         self.cache = Cache()
         with self.environment.writing() as txn:
             known = {record.id for record in registry.records(txn)}
-            for collection in known:
+            unreadable = registry.unreadable(txn)
+            for collection in known - set(self.environment.broken):
                 self.environment.open_tables(txn, collection)
         self.writer = Writer(self.environment)
-        self._clear_leftovers(known)
+        for told in [*unreadable.values(), *self.environment.broken.values()]:
+            log.error("%s", told)
+        self._clear_leftovers(known, drop=not unreadable)
 
     def close(self) -> None:
         """Finish the writes that were taken, then close."""
@@ -50,8 +55,15 @@ class Store:
             record = registry.get(txn, name)
             yield View(txn, self.environment.tables(record.id), record, self.cache)
 
+    def unreadable(self) -> dict[str, str]:
+        """What is wrong with collections that can't be read at all, by name."""
+        with self.environment.reading() as txn:
+            broken = self.environment.broken
+            told = {record.name: broken[record.id] for record in registry.records(txn) if record.id in broken}
+            return told | registry.unreadable(txn)
+
     def records(self) -> list[CollectionRecord]:
-        """All collections, by name."""
+        """All collections whose record can be read, by name."""
         with self.environment.reading() as txn:
             return list(registry.records(txn))
 
@@ -104,6 +116,21 @@ class Store:
     def _drop_table(self, name: bytes, write: WriteTxn) -> None:
         self.environment.drop_table(write.txn, name)
 
+    # ---- damage ----
+
+    def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
+        """Fetches go on without these pieces of a collection: from now on here, and by the registry after this."""
+        self.cache.note(record, out)
+        noted = self.cache.out(record)
+
+        def job(write: WriteTxn) -> None:
+            changes = write.changes(record.name)
+            if changes.record.id == record.id:
+                changes.leave_out(noted)
+
+        with suppress(FailedPrecondition, Unavailable):
+            self.submit(job)
+
     # ---- leftovers ----
 
     def clear_generations(self, name: str) -> None:
@@ -120,11 +147,15 @@ class Store:
         while self.submit(job).result() == CLEAR_RECORDS:
             pass
 
-    def _clear_leftovers(self, known: set[CollectionId]) -> None:
-        """Tables of collections whose drop, and generations whose build or removal, was interrupted."""
+    def _clear_leftovers(self, known: set[CollectionId], drop: bool) -> None:
+        """Tables of collections whose drop, and generations whose build or removal, was interrupted. Where a record of
+        the registry can't be read, nobody knows whose tables there are: then none is dropped."""
         with self.environment.reading() as txn:
             found = {owner(name) for name in self.environment.table_names(txn)}
-        for collection in found - known:
+        for collection in found - known - set(self.environment.broken) if drop else ():
             self._drop_tables(collection)
         for record in self.records():
-            self.clear_generations(record.name)
+            try:
+                self.clear_generations(record.name)
+            except DataLoss as error:
+                log.error("what builds left of %r stays for now: %s", record.name, error)

@@ -4,18 +4,22 @@ Addresses hold as long as the records do. LMDB never moves a record that has pag
 for its life; a record small enough to share a page may move with any write to its table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.format import Level
-from atlasdb.store import nodes, postings
+from atlasdb.store import nodes, postings, tombstones
 from atlasdb.store.environment import Record, Tables, Txn
-from atlasdb.store.registry import CollectionRecord, TreeRecord
+from atlasdb.store.owners import having
+from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
+from atlasdb.tree import scoring
 from atlasdb.tree.codes import words as code_words
-from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree, rows_in
+from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree, lent, rows_in
 from atlasdb.tree.slots import Positions
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
@@ -25,33 +29,53 @@ ITS_OWN_PAGES = 4096
 """A record of at least so many bytes has pages of its own (LMDB's limit is half a page, less a header)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Woods:
+    """A collection's forest, with what its damage cost. `trees`: those that are walked, as the forest has them; the
+    slots of others are compared one by one. `out`: entries, about, that nothing finds; `damage`: in sentences."""
+
+    forest: Forest
+    trees: tuple[TreeRecord, ...]
+    keys: tuple[bytes, ...]
+    """Of the forest's records of slots."""
+    out: int
+    damage: tuple[str, ...]
+
+
+_Kept: TypeAlias = tuple[Tree, tuple[bytes, ...]]
+"""A tree, and the keys of its records of slots."""
+
+
 class TreeCache:
     """Trees that stay where they are, and the latest forest of each collection. Its users' threads share it."""
 
     def __init__(self) -> None:
-        self._trees: dict[tuple[CollectionId, int], Tree] = {}
-        self._forests: dict[CollectionId, tuple[tuple[int, int], Forest]] = {}
+        self._trees: dict[tuple[CollectionId, int], _Kept] = {}
+        self._woods: dict[CollectionId, tuple[tuple[int, ...], Woods]] = {}
 
-    def forest(self, txn: Txn, tables: Tables, record: CollectionRecord, dead: Ids) -> Forest:
-        """All slots as this transaction has them. `dead`: the tombstones."""
-        version = (record.revision, record.deletions)
-        known = self._forests.get(record.id)
+    def woods(
+        self, txn: Txn, tables: Tables, record: CollectionRecord, dead: Callable[[], Ids], out: frozenset[Out]
+    ) -> Woods:
+        """All slots as this transaction has them. `dead`: the tombstones; `out`: damage that is known of."""
+        version = (record.revision, record.deletions, len(out))
+        known = self._woods.get(record.id)
         if known is not None and known[0] == version:
             return known[1]
-        trees = [self._tree(txn, tables, record, one) for one in record.trees]
-        forest = Forest.of(record.dimension, trees, _delta(txn, tables, record), dead)
+        found = _Gathering(self, txn, tables, record).woods(dead(), out)
         if known is None or known[0] < version:
-            self._forests[record.id] = (version, forest)
+            self._woods[record.id] = (version, found)
             self._forget_trees(record)
-        return forest
+        return found
 
-    def _tree(self, txn: Txn, tables: Tables, record: CollectionRecord, one: TreeRecord) -> Tree:
-        tree = self._trees.get((record.id, one.generation))
-        if tree is None:
-            tree, stays = read(txn, tables, one, record.dimension)
+    def tree(self, txn: Txn, tables: Tables, record: CollectionRecord, one: TreeRecord) -> "_Kept":
+        """A tree, and the keys of its records of slots. DataLoss as `read` says."""
+        kept = self._trees.get((record.id, one.generation))
+        if kept is None:
+            tree, keys, stays = read(txn, tables, one, record.dimension)
+            kept = tree, keys
             if stays:
-                self._trees[record.id, one.generation] = tree
-        return tree
+                self._trees[record.id, one.generation] = kept
+        return kept
 
     def _forget_trees(self, record: CollectionRecord) -> None:
         alive = {one.generation for one in record.trees}
@@ -61,18 +85,107 @@ class TreeCache:
 
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
-        self._forests.pop(collection, None)
+        self._woods.pop(collection, None)
         for key in list(self._trees):
             if key[0] == collection:
                 self._trees.pop(key, None)
 
 
-def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, bool]:
-    """A tree, and whether its records stay where they are. DataLoss where one is missing or cut short."""
+class _Gathering:
+    """A collection's records of slots, put together."""
+
+    def __init__(self, cache: TreeCache, txn: Txn, tables: Tables, record: CollectionRecord) -> None:
+        self._cache, self._txn, self._tables, self._record = cache, txn, tables, record
+        self._damage: list[str] = []
+
+    def woods(self, dead: Ids, out: frozenset[Out]) -> Woods:
+        """All of it."""
+        record = self._record
+        trees, walked, loose = [], [], []
+        keys: list[bytes] = []
+        for one in record.trees:
+            try:
+                tree, of_tree = self._cache.tree(self._txn, self._tables, record, one)
+            except DataLoss as error:
+                self._damage.append(str(error))
+                loose.append(self._sound(postings.of_tree(self._txn, self._tables, one.generation)))
+            else:
+                trees.append(tree)
+                walked.append(one)
+                keys += of_tree
+        loose.append(self._sound(postings.of_delta(self._txn, self._tables, record.folded)))
+        keys += [key for part in loose for key in part[1]]
+        delta = Columns.joined([part[0] for part in loose])
+        forest = Forest.of(record.dimension, trees, delta, dead)
+        return self._without(Woods(forest, tuple(walked), tuple(keys), 0, ()), out)
+
+    def _sound(self, records: Iterator[Record]) -> tuple[Columns, list[bytes]]:
+        """Of those records whose slots can be told apart."""
+        counts, at = [], []
+        keys: list[bytes] = []
+        for key, record in records:
+            try:
+                columns, some, _ = _slots([(key, record)], self._record.dimension)
+            except DataLoss as error:
+                self._damage.append(str(error))
+            else:
+                counts.append(columns.counts)
+                at.append(columns.at)
+                keys += some
+        none = Columns.none(SLOT_COLUMNS)
+        return Columns(np.concatenate([none.counts, *counts]), np.concatenate([none.at, *at])), keys
+
+    def _without(self, woods: Woods, out: frozenset[Out]) -> Woods:
+        """The same, with what is known to be damaged left out."""
+        forest, record = woods.forest, self._record
+        slots = _slots_out(woods.keys, out)
+        counts = _entry_counts(forest)
+        expected = sum(one.entries for one in record.trees) + record.delta_entries
+        lost = max(0, expected - sum(counts)) + sum(_span(forest, slot) for slot in slots.tolist())
+        dead, values = forest.dead, [one for one in out if one.table == "values"]
+        if values:
+            wanted = np.array([int.from_bytes(one.key, "big") + one.row for one in values], np.uint64)
+            ids = having(self._txn, self._tables, wanted)
+            ids = ids[~tombstones.among(dead, ids)]
+            dead, lost = tombstones.marked(dead, ids), lost + len(ids)
+        told = [f"{one.table}: {fmt.shown(one.table, one.key)}, row {one.row}" for one in sorted(out)]
+        forest = replace(forest, out=slots, dead=dead)
+        damage = tuple(dict.fromkeys([*self._damage, *(f"damaged, and left out of fetches: {one}" for one in told)]))
+        return replace(woods, forest=forest, out=lost, damage=damage)
+
+
+def _slots_out(keys: tuple[bytes, ...], out: frozenset[Out]) -> Positions:
+    """The forest's names of slots that are out, sorted."""
+    rows: dict[bytes, list[int]] = {}
+    for one in out:
+        if one.table == "postings" and one.row >= 0:
+            rows.setdefault(one.key, []).append(one.row)
+    found = [record << scoring.POSITION_BITS | row for record, key in enumerate(keys) for row in rows.get(key, ())]
+    return np.array(sorted(found), np.int64)
+
+
+def _entry_counts(forest: Forest) -> list[int]:
+    """How many entries each record of slots has."""
+    return [
+        int(lent(columns[scoring.STARTS] + 4 * count, (1,), np.uint32)[0])
+        for count, columns in zip(forest.slots.counts.tolist(), forest.slots.at, strict=True)
+    ]
+
+
+def _span(forest: Forest, slot: int) -> int:
+    """How many entries a slot has."""
+    columns, position = forest.slots.at[slot >> scoring.POSITION_BITS], slot & ((1 << scoring.POSITION_BITS) - 1)
+    start, stop = lent(columns[scoring.STARTS] + 4 * position, (2,), np.uint32).tolist()
+    return int(stop - start)
+
+
+def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, tuple[bytes, ...], bool]:
+    """A tree, the keys of its records of slots, and whether its records stay where they are. DataLoss where one is
+    missing or cut short."""
     roots, firsts = nodes.directions(txn, tables, one.generation, Level.ROOT, dimension)
     residuals, _ = nodes.directions(txn, tables, one.generation, Level.RESIDUAL, dimension)
     inter, links, nodes_stay = _nodes(nodes.of_level(txn, tables, one.generation, Level.INTER), dimension)
-    slots, slots_stay = _slots(postings.of_tree(txn, tables, one.generation), dimension)
+    slots, keys, slots_stay = _slots(postings.of_tree(txn, tables, one.generation), dimension)
     for what, found, wanted, shift in (
         ("INTER nodes", inter, one.nodes, matrices.NODES_SHIFT),
         ("slots", slots, one.slots, matrices.SLOTS_SHIFT),
@@ -83,22 +196,19 @@ def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tre
             )
     root_starts = np.append(firsts, one.nodes)
     tree = Tree(roots, root_starts, residuals, inter, links, slots, matrices.NODES_SHIFT, matrices.SLOTS_SHIFT)
-    return tree, nodes_stay and slots_stay
+    return tree, keys, nodes_stay and slots_stay
 
 
-def _delta(txn: Txn, tables: Tables, record: CollectionRecord) -> Columns:
-    return _slots(postings.of_delta(txn, tables, record.folded), record.dimension)[0]
-
-
-def _slots(records: Iterable[Record], dimension: int) -> tuple[Columns, bool]:
-    counts, at, stays = [], [], True
+def _slots(records: Iterable[Record], dimension: int) -> tuple[Columns, tuple[bytes, ...], bool]:
+    counts, at, keys, stays = [], [], [], True
     for key, record in records:
-        count, entries = matrices.slot_counts(dimension, key, record)
+        count, entries = matrices.spanned_slots(dimension, key, record)
+        keys.append(key)
         start = address(record)
         at.append([start + offset for offset in matrices.slot_offsets(count, entries)])
         counts.append(count)
         stays &= len(record) >= ITS_OWN_PAGES
-    return _columns(counts, at, SLOT_COLUMNS), stays
+    return _columns(counts, at, SLOT_COLUMNS), tuple(keys), stays
 
 
 def _nodes(records: Iterable[Record], dimension: int) -> tuple[Columns, int, bool]:

@@ -1,18 +1,23 @@
 """A view: one collection as it is at one moment, in a read transaction that owns all that is borrowed through it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
+from atlasdb import format as fmt
+from atlasdb import matrices
 from atlasdb.format import StoredEntry
 from atlasdb.store import entries, postings, tombstones, trees, values
 from atlasdb.store.changes import Lookup
 from atlasdb.store.directory import Directory, Layout, extended
 from atlasdb.store.environment import Tables, Txn
-from atlasdb.store.registry import CollectionRecord
-from atlasdb.store.trees import TreeCache
+from atlasdb.store.owners import having
+from atlasdb.store.registry import CollectionRecord, Out
+from atlasdb.store.trees import TreeCache, Woods
+from atlasdb.tree import scoring
 from atlasdb.tree.image import Forest
 from atlasdb.tree.slots import Positions, Slots
 from atlasdb_contract.errors import DataLoss
@@ -30,6 +35,16 @@ class Cache:
         self.trees = TreeCache()
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
         self._rows: dict[tuple[CollectionId, str], tuple[int, Directory]] = {}
+        self._noted: dict[CollectionId, tuple[int, frozenset[Out]]] = {}
+
+    def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
+        """Damage that the registry does not know of yet: it counts until the collection's next revision."""
+        self._noted[record.id] = (record.revision, self.out(record) | frozenset(out))
+
+    def out(self, record: CollectionRecord) -> frozenset[Out]:
+        """Damage that is known of."""
+        revision, noted = self._noted.get(record.id, (0, frozenset()))
+        return frozenset(record.out) | noted if noted and revision == record.revision else frozenset(record.out)
 
     def values(self, txn: Txn, tables: Tables, record: CollectionRecord) -> Directory:
         """Where the values lie."""
@@ -69,6 +84,7 @@ class Cache:
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
         self.trees.forget(collection)
+        self._noted.pop(collection, None)
         for table in ("entries", "values"):
             self._rows.pop((collection, table), None)
         self._tombstones.pop(collection, None)
@@ -88,9 +104,47 @@ class View:
         """Which triples and values there are."""
         return Lookup(self.txn, self.tables, self.record)
 
+    def woods(self) -> Woods:
+        """Where all slots lie, and what is damaged; good as long as the view is open."""
+        out = self.cache.out(self.record)
+        return self.cache.trees.woods(self.txn, self.tables, self.record, self.tombstones, out)
+
     def forest(self) -> Forest:
         """Where all slots lie; good as long as the view is open."""
-        return self.cache.trees.forest(self.txn, self.tables, self.record, self.tombstones())
+        return self.woods().forest
+
+    def slots_out(self, slots: Positions) -> list[Out]:
+        """Slots of the forest, int64 (n,), as the registry names damaged ones."""
+        keys = self.woods().keys
+        position = (1 << scoring.POSITION_BITS) - 1
+        return [Out("postings", keys[slot >> scoring.POSITION_BITS], slot & position) for slot in slots.tolist()]
+
+    def having(self, value_ids: Ids) -> Ids:
+        """The entries that have one of these values, deleted ones too; what is damaged is passed over."""
+        return having(self.txn, self.tables, value_ids)
+
+    def held(self, besides: bytes) -> Ids:
+        """The entries, deleted ones too, that some record of slots but that of one key holds and can be read."""
+        parts = [postings.of_tree(self.txn, self.tables, one.generation) for one in self.record.trees]
+        found = [np.zeros(0, np.uint64)]
+        for key, record in chain(*parts, postings.of_delta(self.txn, self.tables, self.record.folded)):
+            with suppress(DataLoss):
+                if key == besides:
+                    continue
+                found.append(matrices.lent_slots(self.record.dimension, key, record).ids.astype(np.uint64))
+        return np.concatenate(found)
+
+    def identities(self, value_ids: Ids) -> Ids:
+        """Of values, u64 (n, 2), unchecked. DataLoss where one is missing."""
+        where = self.cache.values(self.txn, self.tables, self.record)
+        return values.identities(where, value_ids)
+
+    def entries_of(self, ids: Ids) -> Iterator[StoredEntry]:
+        """Entries that were given, deleted ones too, in the order of `ids`, copied. DataLoss."""
+        where = self.cache.entries(self.txn, self.tables, self.record)
+        for start in range(0, len(ids), ROWS_AT_ONCE):
+            some = ids[start : start + ROWS_AT_ONCE]
+            yield from entries.stored(some, entries.read(where, some))
 
     def tombstones(self) -> Ids:
         """As tree.image.Forest has them."""
@@ -103,11 +157,7 @@ class View:
 
     def entries(self, ids: Ids) -> Iterator[StoredEntry]:
         """Those that are there, in the order of `ids`, copied."""
-        where = self.cache.entries(self.txn, self.tables, self.record)
-        ids = self.there(ids)
-        for start in range(0, len(ids), ROWS_AT_ONCE):
-            some = ids[start : start + ROWS_AT_ONCE]
-            yield from entries.stored(some, entries.read(where, some))
+        return self.entries_of(self.there(ids))
 
     def keys(self, ids: Ids) -> Vectors:
         """The keys of entries that are there, in order: int8 (len(ids), D), copied. DataLoss where one is missing."""
@@ -126,8 +176,21 @@ class View:
         return found.take(np.searchsorted(order, ids))
 
     def tree_slots(self, ids: Ids) -> list[Positions]:
-        """For each tree, the slot of each entry there: int64 (len(ids),), -1 where it is not in it."""
-        return [trees.slots_of(self.txn, self.tables, one, ids) for one in self.record.trees]
+        """For each tree that is walked, the slot of each entry there: int64 (len(ids),), -1 where it is not in it."""
+        return [trees.slots_of(self.txn, self.tables, one, ids) for one in self.woods().trees]
+
+    def damaged_values(self, ids: Ids) -> list[Out]:
+        """Those of these values that are missing or fail their checksum."""
+        where = self.cache.values(self.txn, self.tables, self.record)
+        found = []
+        for number in np.unique(ids):
+            try:
+                values.read(where, self.record.dimension, np.array([number], np.uint64))
+            except DataLoss:
+                records, rows = where.find(np.array([number], np.uint64))
+                first, row = (int(where.firsts[records[0]]), int(rows[0])) if records[0] >= 0 else (int(number), 0)
+                found.append(Out("values", fmt.id_key(first), row))
+        return found
 
     def values(self, ids: Ids) -> Vectors:
         """The values of these ids, in order, copied."""

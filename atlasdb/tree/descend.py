@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from atlasdb.tree import codes, kernels, scoring
 from atlasdb.tree.image import Forest, Tree
-from atlasdb.tree.rank import Found, taken
+from atlasdb.tree.rank import Found, check_sound, taken
 from atlasdb.tree.slots import Positions
 from atlasdb_contract.types import Beams, FetchCost, Floats, Vectors
 
@@ -112,6 +112,27 @@ class Candidates:
                 return
             self._make_room(self.count)
 
+    def leave_out(self) -> None:
+        """Forget the slots that are known to be damaged."""
+        out = self._forest.out
+        if not len(out):
+            return
+        kept = np.flatnonzero(~np.isin(self.slots[: self.count], out))
+        self.count = len(kept)
+        for column in (self.slots, self.weights, self.logits):
+            column[: self.count] = column[kept]
+
+    def scores(self) -> Floats:
+        """Of one entry of each slot; the logits are overwritten. Unsound where a damaged one spoils the softmax."""
+        here = slice(0, self.count)
+        try:
+            scores: Floats = scoring.masses(self.logits[here], self.weights[here], UNDERFLOW)
+        except ZeroDivisionError:
+            scores = np.full(self.count, np.nan, np.float32)
+        if not np.isfinite(scores.sum()):
+            check_sound(self._forest, self.slots[here])
+        return scores
+
     def _make_room(self, more: int) -> None:
         short = self.count + more - len(self.slots)
         if short > 0:
@@ -124,7 +145,7 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -
     """The best `k` entries for rows (R, D), R >= 1, among those of the slots that promise most, and of the delta.
 
     An entry's score is its softmax probability among all that were compared, summed over rows. Dead entries are left
-    out. The cost's microseconds are the caller's to fill in. DataLoss where a chosen slot fails its checksum.
+    out. The cost's microseconds are the caller's to fill in. Unsound where a chosen slot fails its checksum.
     """
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # writable: numba compiles once more for what is not
     plan = Plan.of(forest, k, beams or Beams())
@@ -141,8 +162,9 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -
     for number, slots in enumerate(wanted):
         candidates.add_slots(number, slots)
     candidates.add_delta()
+    candidates.leave_out()
     slots = candidates.slots[: candidates.count]
-    scores = scoring.masses(candidates.logits[: candidates.count], candidates.weights[: candidates.count], UNDERFLOW)
+    scores = candidates.scores()
     return taken(forest, slots, scores, k, cost_of(forest, len(asking), looked, candidates.compared))
 
 

@@ -121,10 +121,11 @@ def explain(
         told.append(t.TreeExplanation(generations[number], *sizes, walks, len(parents), len(slots), entries))
     with clock.stage("delta"):
         candidates.add_delta()
-    logits, weights = candidates.logits[: candidates.count], candidates.weights[: candidates.count]
+    candidates.leave_out()
+    logits = candidates.logits[: candidates.count]
     peaks = logits.max(axis=0, initial=-np.inf)
     with clock.stage("scores"):
-        scores = scoring.masses(logits, weights, descending.UNDERFLOW)
+        scores = candidates.scores()
     cost = _cost(forest, walked, candidates.compared)
     with clock.stage("block"):
         found = taken(forest, candidates.slots[: candidates.count], scores, k, cost)

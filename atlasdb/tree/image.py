@@ -217,6 +217,9 @@ def slots_in_memory(slots: Slots) -> tuple[list[npt.NDArray[Any]], Columns]:
     return arrays, in_memory(arrays, len(slots))
 
 
+NO_SLOTS: Positions = np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Forest:
     """All slots of a collection at one moment: its trees, and the delta.
@@ -232,10 +235,12 @@ class Forest:
     """Of the trees, in order, and of the delta."""
     bases: tuple[int, ...]
     """Where each tree's records begin in `slots`, and the delta's."""
+    out: Positions
+    """Slots, as atlasdb/tree/scoring.py names them, that are known to be damaged, sorted: nothing is found in them."""
 
     @staticmethod
-    def of(dimension: int, trees: Sequence[Tree], delta: Columns, dead: Ids) -> "Forest":
+    def of(dimension: int, trees: Sequence[Tree], delta: Columns, dead: Ids, out: Positions = NO_SLOTS) -> "Forest":
         """Put together."""
         parts = [*(tree.slots for tree in trees), delta]
         bases = np.cumsum([0, *(len(part.counts) for part in parts)])[:-1]
-        return Forest(dimension, tuple(trees), delta, dead, Columns.joined(parts), tuple(bases.tolist()))
+        return Forest(dimension, tuple(trees), delta, dead, Columns.joined(parts), tuple(bases.tolist()), out)

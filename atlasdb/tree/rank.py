@@ -13,7 +13,7 @@ from atlasdb import crc
 from atlasdb.tree import scoring
 from atlasdb.tree.image import Forest, lent
 from atlasdb.tree.slots import Positions
-from atlasdb_contract.errors import DataLoss
+from atlasdb.tree.soundness import Unsound, first_entry, unsound
 from atlasdb_contract.types import FetchCost, Floats, Ids, Vectors
 
 POOL = 8192
@@ -33,20 +33,27 @@ class Found:
 
 def taken(forest: Forest, slots: Positions, scores: Floats, k: int, cost: FetchCost) -> Found:
     """The best `k` entries of slots int64 (n,), `scores` (n,) being that of one entry of each; equals in the order of
-    their ids. They are copied out of the map with their checksums compared: DataLoss where one is wrong."""
+    their ids. They are copied out of the map with their checksums compared: Unsound where one is wrong."""
     ids, value_ids, keys, scales, kept, wrong = scoring.best_entries(
         slots, scores, forest.slots.at, forest.dead, k, forest.dimension, crc.TABLES
     )
     if wrong >= 0:
-        raise DataLoss(f"the slot of entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")
+        check_sound(forest, slots)
     return Found(ids, value_ids, Vectors(keys, scales), kept, cost)
+
+
+def check_sound(forest: Forest, slots: Positions) -> None:
+    """Unsound where any of a forest's slots is damaged; it names them all."""
+    wrong = unsound(forest, slots)
+    if len(wrong):
+        raise Unsound(wrong, first_entry(forest, int(wrong[0])))
 
 
 def scan(forest: Forest, rows: Vectors, k: int) -> Found:
     """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
 
     One pass in bounded memory, and a second one where scores shifted so far that a slot let go early might belong to
-    the best. DataLoss where a chosen slot fails its checksum.
+    the best. Unsound where any slot fails its checksum.
     """
     asked = Rows(rows)
     softmax = Softmax(len(asked))
@@ -141,10 +148,14 @@ class Pool:
             keys = lent(at[scoring.KEYS], (count, self._rows.dimension), np.int8)
             scales = lent(at[scoring.SCALES], (count,), np.float32)
             weights = scoring.alive_in(record, count, forest.slots.at, forest.dead)
-            logits = self._rows.logits(Vectors(keys, scales))
             slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(count)
-            if (weights == 0).any():
-                there = weights > 0
+            if len(forest.out):
+                weights[np.isin(slots, forest.out)] = 0
+            if learn:
+                check_sound(forest, slots[weights > 0])
+            there = weights > 0
+            logits = self._rows.logits(Vectors(keys, np.where(there, scales, np.float32(0))))
+            if not there.all():
                 logits, slots, weights = logits[:, there], slots[there], weights[there]
             if len(slots):
                 self._add(slots, logits, weights, learn)

@@ -19,7 +19,7 @@ from atlasdb_client.inserting import (
     column_requests,
     insert_requests,
 )
-from atlasdb_client.stats import StoreStats
+from atlasdb_client.stats import RepairProgress, StoreStats
 from atlasdb_client.target import DEFAULT_TARGET, parse_target
 from atlasdb_contract import types as t
 from atlasdb_contract.codec import text_row
@@ -226,9 +226,17 @@ class Client:
         """Build the tree; the last progress has the generation. Dropping the iterator stops the build."""
         return self._stream(core.build(collection, seed))
 
-    def verify(self, collection: str = "") -> Iterator[t.Progress]:
-        """Check every record of a collection, or of all; damage comes as sentences."""
-        return self._stream(core.verify(collection))
+    def verify(self, collection: str = "", cursor: bytes = b"", bytes_per_second: int = 0) -> Iterator[t.Progress]:
+        """Check every record of a collection, or of all; damage comes as sentences.
+
+        `cursor`, of the last progress of a verification that was cut off, goes on there; `bytes_per_second` 0: as fast
+        as can be.
+        """
+        return self._stream(core.verify(collection, cursor, bytes_per_second))
+
+    def repair(self, collection: str = "", dry_run: bool = False) -> Iterator[RepairProgress]:
+        """Put right what is damaged in a collection, or in all; `dry_run` says what would be done."""
+        return self._stream(core.repair(collection, dry_run))
 
     # Carrying out
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from atlasdb_client.inserting import TripleLike, VectorsLike, as_columns, as_triples, column_parts, parts
-from atlasdb_client.stats import CollectionStats, StoreStats
+from atlasdb_client.stats import CollectionStats, RepairProgress, StoreStats
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import Generation
@@ -252,20 +252,31 @@ def build(collection: str, seed: int) -> Call[t.Progress]:
     )
 
 
-def verify(collection: str) -> Call[t.Progress]:
+def verify(collection: str, cursor: bytes, bytes_per_second: int) -> Call[t.Progress]:
     """Check every record of a collection, or of all for ""; messages bring damage as it is found."""
 
     def read(m: apb.VerifyProgress) -> t.Progress:
         stage = m.stage if collection or not m.collection else f"{m.collection}: {m.stage}"
-        return t.Progress(stage, int(m.done), int(m.total), damage=tuple(m.damage))
+        return t.Progress(stage, int(m.done), int(m.total), damage=tuple(m.damage), cursor=m.cursor)
 
-    return Call("Admin", "Verify", apb.VerifyRequest(collection=collection), read, patient=True)
+    request = apb.VerifyRequest(collection=collection, cursor=cursor, bytes_per_second=bytes_per_second)
+    return Call("Admin", "Verify", request, read, patient=True)
+
+
+def repair(collection: str, dry_run: bool) -> Call[RepairProgress]:
+    """Put right what is damaged in a collection, or in all for ""."""
+
+    def read(m: apb.RepairProgress) -> RepairProgress:
+        return RepairProgress(m.collection, m.stage, int(m.done), int(m.total), tuple(m.restored), tuple(m.lost))
+
+    return Call("Admin", "Repair", apb.RepairRequest(collection=collection, dry_run=dry_run), read, patient=True)
 
 
 def _stats(reply: apb.StatsReply) -> StoreStats:
     def one(message: apb.CollectionStats) -> CollectionStats:
-        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name != "table_bytes"}
-        return CollectionStats(**plain, table_bytes=dict(message.table_bytes))
+        apart: dict[str, Any] = {"table_bytes": dict(message.table_bytes), "damage": tuple(message.damage)}
+        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name not in apart}
+        return CollectionStats(**plain, **apart)
 
     plain = {f.name: getattr(reply, f.name) for f in fields(StoreStats) if f.name != "collections"}
     return StoreStats(collections=tuple(one(c) for c in reply.collections), **plain)

@@ -1,4 +1,4 @@
-"""What `Client.stats` answers: the messages of admin.proto as values. A test holds the fields to the proto's."""
+"""What `Client.stats` and `Client.repair` answer: messages of admin.proto as values. A test compares the fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +26,12 @@ class CollectionStats:
     table_bytes: Mapping[str, int]
     """Bytes of LMDB pages by table."""
     trees: int
+    setsum: str
+    """Hex: an order-independent sum over the entries. Equal sums: the same entries, ids apart."""
+    damage: tuple[str, ...]
+    """Damage that is known of, a sentence each; fetches go on without it."""
+    entries_out: int
+    """Entries that fetches leave out because of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,15 @@ class StoreStats:
     resident_bytes: int
     texts_encoded: int
     encoder_busy_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RepairProgress:
+    """How far a repair is; `restored` and `lost`: since the one before, a sentence each."""
+
+    collection: str
+    stage: str
+    done: int
+    total: int
+    restored: tuple[str, ...]
+    lost: tuple[str, ...]

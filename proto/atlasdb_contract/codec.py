@@ -237,6 +237,7 @@ def block_to_proto(block: t.Block) -> rpb.Block:
             entries_scored=c.entries_scored,
             bytes_read=c.bytes_read,
             microseconds=c.microseconds,
+            entries_out=c.entries_out,
         ),
         explanation=None if block.explanation is None else explanation_to_proto(block.explanation),
     )
@@ -251,7 +252,15 @@ def block_from_proto(message: rpb.Block) -> t.Block:
         vectors_from_proto(message.values, "values"),
         np.frombuffer(message.scores, "<f4"),
         Generation(message.generation),
-        t.FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, c.microseconds),
+        t.FetchCost(
+            c.root_scored,
+            c.inter_scored,
+            c.postings_read,
+            c.entries_scored,
+            c.bytes_read,
+            c.microseconds,
+            c.entries_out,
+        ),
         message.sequence,
         explanation_from_proto(message.explanation) if message.HasField("explanation") else None,
     )

@@ -192,6 +192,8 @@ class FetchCost:
     entries_scored: int = 0
     bytes_read: int = 0
     microseconds: int = 0
+    entries_out: int = 0
+    """Left out, as what holds them is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,8 @@ class Progress:
     damage: tuple[str, ...] = ()
     memory: int = 0
     """Bytes of the server's anonymous memory, where it tells."""
+    cursor: bytes = b""
+    """Of a verification: where to go on, should it be cut off."""
 
 
 # How a fetch came to its Block. Logits are those of a walk's row: the mean of rows that are alike.

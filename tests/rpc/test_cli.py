@@ -18,7 +18,7 @@ from serving import Served, Spawned, serving
 
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb_client import CollectionConfig, Triple, connect
-from atlasdb_client.cli import extensions, main, output
+from atlasdb_client.cli import admin, extensions, main, output
 from atlasdb_client.readers import TripleFile
 
 PEOPLE = """head\trelation\ttail
@@ -51,8 +51,9 @@ def server(tmp_path: Path, encoder: LazyEncoder) -> Iterator[Served]:
 
 
 @pytest.fixture
-def run(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """`atlasdb ARGUMENTS` with ATLASDB_SERVER set."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("ATLASDB_SERVER", server.targets["unix"])
 
     def run(*arguments: object) -> Done:
@@ -67,6 +68,20 @@ def people(run: Run, tmp_path: Path) -> str:
     (tmp_path / "people.tsv").write_text(PEOPLE)
     assert run("load", tmp_path / "people.tsv", "--collection", "people").status == 0
     return "people"
+
+
+def test_a_verification_that_was_cut_off_is_resumed(run: Run, server: Served, people: str) -> None:
+    failed(run("verify", "--resume"), "no verification was cut off")
+    with connect(server.targets["unix"]) as client:
+        cursor = [step.cursor for step in client.verify()][-1]
+    kept = admin._kept(server.targets["unix"], "")
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps({"cursor": cursor.hex(), "damage": ["found before"]}))
+    done = run("verify", "--resume", "--json")
+    assert (done.status, done.json) == (1, {"collection": None, "damage": ["found before"]})
+    assert not kept.exists()
+    kept.write_text("{}")
+    failed(run("verify", "--resume"), "leave out --resume")
 
 
 def failed(done: Done, *said: str, status: int = 1) -> None:
@@ -156,6 +171,7 @@ def test_a_server_that_is_not_there_is_told_with_what_to_do(run: Run, tmp_path: 
         (["search", "x", "--collection", "y", "-k", "0"], "0 is too small"),
         (["get", "--collection", "y", "seven"], "'seven' is not a whole number"),
         (["stats", "--colour"], "--colour"),
+        (["verify", "--rate", "fast"], "megabytes a second"),
         (["load", "x.tsv", "--coll", "y"], "--coll"),
     ],
 )
@@ -227,6 +243,10 @@ def test_build_and_verify_say_how_it_went(run: Run, people: str) -> None:
     assert re.match(r"built generation 1 of people in ", run("build", "--collection", people).out)
     assert run("build", "--collection", people, "--seed", 2, "--json").json["generation"] == 2
     assert run("verify").out == "no damage in any collection\n"
+    assert run("verify", "--rate", "100").out == "no damage in any collection\n"
+    assert run("repair").out == "nothing to repair\n"
+    nothing = {"collection": people, "dry_run": True, "restored": [], "lost": []}
+    assert run("repair", "--dry-run", "--collection", people, "--json").json == nothing
     assert run("verify", "--collection", people, "--json").json == {"collection": people, "damage": []}
 
 

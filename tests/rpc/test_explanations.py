@@ -71,7 +71,7 @@ def test_the_client_explains_rows(served: Served, wire: Wire) -> None:
         assert block.ids.tolist() == [42]
         assert [one.fate for one in explanation.verdicts] == [Fate.CHOSEN, explanation.verdicts[1].fate, Fate.ABSENT]
         _, narrow = client.explain("facts", keys.take([41]), 1, beams=Beams(1, 1))
-        assert narrow.trees[0].opened == 1
+        assert narrow.trees[0].walks[0].opened == 1
         with client.fetch_stream("facts") as stream:
             assert stream.fetch(keys, 1).explanation is None
             assert stream.fetch(keys, 1, explain=About()).explanation is not None

@@ -19,6 +19,8 @@ def rewrite(folder: Path, key: bytes, record: bytes, table: bytes | None = None)
         db = env.open_db(table) if table else None
         with env.begin(write=True) as txn:
             txn.put(key, record, db=db)
+            if key == fmt.FORMAT_KEY:
+                txn.delete(fmt.COPY_PREFIX + key)
 
 
 def format_record(magic: bytes, version: int, features: int) -> bytes:
@@ -55,7 +57,7 @@ def test_a_closed_store_says_so(database: Database) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (format_record(fmt.MAGIC, 77, 0), "format version 77; this atlasdb reads version 1"),
+        (format_record(fmt.MAGIC, 77, 0), "format version 77; this atlasdb reads version 2"),
         (format_record(fmt.MAGIC, fmt.VERSION, 6), "features 0x6, unknown"),
         (format_record(b"OTHERDB", 1, 0), "not an atlasdb store"),
         (b"", "not an atlasdb store"),

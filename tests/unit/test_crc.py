@@ -22,10 +22,11 @@ def test_the_checksum_of_an_entry_is_that_of_its_numbers_and_texts_together() ->
     sizes = [0, 1, 40, 7, 300]
     texts, ends = rng.integers(0, 256, sum(sizes), np.uint8), np.cumsum(sizes)
     ids, value_ids = rng.integers(1, 1 << 63, (2, 5), np.uint64)
+    items = rng.integers(1, 1 << 63, (5, 2), np.uint64)
     flags = rng.integers(0, 3, 5).astype(np.uint8)
-    parts = zip(ids, value_ids, flags, np.split(texts, ends[:-1]), strict=True)
+    parts = zip(ids, value_ids, items, flags, np.split(texts, ends[:-1]), strict=True)
     wanted = [google_crc32c.value(b"".join(part.tobytes() for part in one)) for one in parts]
-    assert crc.of_texts(ids, value_ids, flags, texts, ends).tolist() == wanted
+    assert crc.of_texts(ids, value_ids, items, flags, texts, ends).tolist() == wanted
 
 
 def test_a_processor_without_the_instruction_finds_the_same() -> None:

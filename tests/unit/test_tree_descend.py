@@ -12,8 +12,8 @@ from atlasdb.tree.descend import Candidates, descend
 from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest, Tree, slots_in_memory
 from atlasdb.tree.rank import scan
 from atlasdb.tree.slots import Slots
+from atlasdb.tree.soundness import Unsound
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Beams, Ids, Vectors
 
 EVERYTHING = Beams(root=1 << 12, inter=1 << 12)
@@ -202,7 +202,7 @@ def test_a_slot_that_changed_is_not_handed_out() -> None:
     for arrays in world.kept:
         ids = arrays[scoring.IDS]
         ids[ids == first.ids[0]] += np.uint64(1 << 20)
-    with pytest.raises(DataLoss, match="fails its checksum"):
+    with pytest.raises(Unsound, match="fails its checksum"):
         descend(forest, rows, 1, EVERYTHING)
 
 

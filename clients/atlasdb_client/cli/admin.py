@@ -1,13 +1,18 @@
-"""build, stats, verify."""
+"""build, stats, verify, repair."""
 
+import hashlib
+import json
+import os
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 from atlasdb_client.cli import output
 from atlasdb_client.client import Client, connect
 from atlasdb_client.progress import opened
+from atlasdb_contract.errors import FailedPrecondition
 from atlasdb_contract.types import Progress
 
 
@@ -33,21 +38,66 @@ def build_shown(client: Client, collection: str, seed: int = 0) -> int:
 
 
 def verify(args: Namespace) -> int:
-    """Check every record; damage is printed as it is found."""
-    damage: list[str] = []
+    """Check every record; damage is printed as it is found, and where to go on is kept until the end."""
+    kept = _kept(args.server, args.collection)
+    cursor, damage = _cursor(kept) if args.resume else (b"", [])
     with connect(args.server) as client:
-        for progress in _shown("verifying", client.verify(args.collection)):
+        steps = client.verify(args.collection, cursor, round(args.rate * 1e6))
+        for progress in _shown("verifying", steps):
             damage.extend(progress.damage)
+            if progress.cursor:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps({"cursor": progress.cursor.hex(), "damage": damage}))
             if not args.json:
                 for sentence in progress.damage:
                     print(sentence, flush=True)
+    kept.unlink(missing_ok=True)
     if args.json:
         output.print_json({"collection": args.collection or None, "damage": damage})
     elif damage:
-        print(f"{output.plural(len(damage), 'fault')} found")
+        print(f"{output.plural(len(damage), 'fault')} found; 'atlasdb repair --dry-run' says what can be done")
     else:
         print(f"no damage in {args.collection or 'any collection'}")
     return 1 if damage else 0
+
+
+def _kept(server: str, collection: str) -> Path:
+    """The file that says how far a verification of a server is."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "atlasdb"
+    return folder / f"verify-{hashlib.sha256(f'{server} {collection}'.encode()).hexdigest()[:16]}.json"
+
+
+def _cursor(kept: Path) -> tuple[bytes, list[str]]:
+    """Where the last verification ended and the damage found until then. FailedPrecondition where none was cut off."""
+    try:
+        known = json.loads(kept.read_text())
+        return bytes.fromhex(known["cursor"]), list(known["damage"])
+    except FileNotFoundError:
+        raise FailedPrecondition("no verification was cut off; leave out --resume") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FailedPrecondition(f"{kept} can't be read: {error}; leave out --resume") from error
+
+
+def repair(args: Namespace) -> int:
+    """Put right what is damaged; what was done, and what is lost, is printed as it is found."""
+    restored: list[str] = []
+    lost: list[str] = []
+    with connect(args.server) as client, opened() as meter:
+        for step in client.repair(args.collection, args.dry_run):
+            meter.show(f"repairing {step.collection}: {step.stage}", step.done, step.total)
+            restored.extend(step.restored)
+            lost.extend(step.lost)
+            if not args.json:
+                for sentence in step.restored:
+                    print(f"{'can be restored' if args.dry_run else 'restored'}: {sentence}", flush=True)
+                for sentence in step.lost:
+                    print(f"lost: {sentence}", flush=True)
+    if args.json:
+        named = {"collection": args.collection or None, "dry_run": args.dry_run}
+        output.print_json({**named, "restored": restored, "lost": lost})
+    elif not restored and not lost:
+        print("nothing to repair")
+    return 1 if lost else 0
 
 
 def stats(args: Namespace) -> int:
@@ -61,9 +111,12 @@ def stats(args: Namespace) -> int:
         facts: dict[str, object] = {"collection": one.name, "encoder": f"{one.encoder}, dimension {one.dimension}"}
         for name in ("entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes"):
             facts[name.replace("_", " ")] = getattr(one, name)
-        for name in ("trees", "inter_nodes", "delta_entries", "tombstones", "largest_posting"):
+        for name in ("trees", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "setsum"):
             facts[name.replace("_", " ")] = getattr(one, name)
         facts |= {f"{table} on disk": output.size(count) for table, count in sorted(one.table_bytes.items())}
+        if one.entries_out:
+            facts["left out"] = f"{output.plural(one.entries_out, 'entry')}; see 'atlasdb repair'"
+        facts |= {f"damage {number}": told for number, told in enumerate(one.damage, 1)}
         output.print_facts(facts)
         print()
     output.print_facts(

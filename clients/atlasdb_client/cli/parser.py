@@ -12,7 +12,10 @@ from atlasdb_client.target import DEFAULT_TARGET
 SERVER_VARIABLE = "ATLASDB_SERVER"
 GLOBAL_VALUES = ("--server",)
 """Flags before the command that take a value."""
-BUILT_IN = ("load", "collections", "build", "stats", "verify", "search", "explain", "get", "delete", "export", "count")
+BUILT_IN = (
+    *("load", "collections", "build", "stats", "verify", "repair", "search"),
+    *("explain", "get", "delete", "export", "count"),
+)
 EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
 
 
@@ -49,7 +52,8 @@ def build_parser(extensions: Sequence[str] = ()) -> argparse.ArgumentParser:
     server = os.environ.get(SERVER_VARIABLE) or DEFAULT_TARGET
     _add_globals(parser, server=server, as_json=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for add in (_load, _collections, _build, _stats, _verify, _search, _explain, _get, _delete, _export, _count):
+    admin = (_build, _stats, _verify, _repair)
+    for add in (_load, _collections, *admin, _search, _explain, _get, _delete, _export, _count):
         add(commands)
     for name in extensions:
         commands.add_parser(name, help=EXTENSION_HELP.get(name, f"see 'atlasdb {name} --help'"), add_help=False)
@@ -129,7 +133,15 @@ def _stats(commands: Any) -> None:
 
 def _verify(commands: Any) -> None:
     text = "check every record; exit status 1 if any is damaged"
-    _command(commands, "verify", "admin:verify", text, collection="optional")
+    parser = _command(commands, "verify", "admin:verify", text, collection="optional")
+    parser.add_argument("--rate", metavar="MB/S", type=_rate, default=0.0, help="read no faster (default: no limit)")
+    parser.add_argument("--resume", action="store_true", help="go on where the last one was cut off")
+
+
+def _repair(commands: Any) -> None:
+    text = "put right what is damaged, and name what is lost; exit status 1 if anything is"
+    parser = _command(commands, "repair", "admin:repair", text, collection="optional")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
 
 
 def _search(commands: Any) -> None:
@@ -182,6 +194,16 @@ def _positive(text: str) -> int:
     number = _natural(text)
     if number == 0:
         raise argparse.ArgumentTypeError("0 is too small; it is a whole number from 1 up")
+    return number
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.001 <= number < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of megabytes a second")
     return number
 
 

@@ -13,7 +13,7 @@ class StatsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class CollectionStats(_message.Message):
-    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees")
+    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees", "setsum", "damage", "entries_out")
     class TableBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,9 @@ class CollectionStats(_message.Message):
     LARGEST_POSTING_FIELD_NUMBER: _ClassVar[int]
     TABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     TREES_FIELD_NUMBER: _ClassVar[int]
+    SETSUM_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_OUT_FIELD_NUMBER: _ClassVar[int]
     name: str
     encoder: str
     dimension: int
@@ -51,7 +54,10 @@ class CollectionStats(_message.Message):
     largest_posting: int
     table_bytes: _containers.ScalarMap[str, int]
     trees: int
-    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ...) -> None: ...
+    setsum: str
+    damage: _containers.RepeatedScalarFieldContainer[str]
+    entries_out: int
+    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ..., setsum: _Optional[str] = ..., damage: _Optional[_Iterable[str]] = ..., entries_out: _Optional[int] = ...) -> None: ...
 
 class StatsReply(_message.Message):
     __slots__ = ("collections", "file_bytes", "map_bytes", "free_bytes", "format_version", "server_version", "uptime_seconds", "resident_bytes", "texts_encoded", "encoder_busy_seconds")
@@ -100,21 +106,51 @@ class Progress(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., generation: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class VerifyRequest(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "bytes_per_second", "cursor")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     collection: str
-    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+    bytes_per_second: int
+    cursor: bytes
+    def __init__(self, collection: _Optional[str] = ..., bytes_per_second: _Optional[int] = ..., cursor: _Optional[bytes] = ...) -> None: ...
 
 class VerifyProgress(_message.Message):
-    __slots__ = ("collection", "stage", "done", "total", "damage")
+    __slots__ = ("collection", "stage", "done", "total", "damage", "cursor")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     collection: str
     stage: str
     done: int
     total: int
     damage: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collection: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., damage: _Optional[_Iterable[str]] = ...) -> None: ...
+    cursor: bytes
+    def __init__(self, collection: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., damage: _Optional[_Iterable[str]] = ..., cursor: _Optional[bytes] = ...) -> None: ...
+
+class RepairRequest(_message.Message):
+    __slots__ = ("collection", "dry_run")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    dry_run: bool
+    def __init__(self, collection: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RepairProgress(_message.Message):
+    __slots__ = ("collection", "stage", "done", "total", "restored", "lost")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RESTORED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    stage: str
+    done: int
+    total: int
+    restored: _containers.RepeatedScalarFieldContainer[str]
+    lost: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, collection: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., restored: _Optional[_Iterable[str]] = ..., lost: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -49,6 +49,11 @@ class AdminStub:
                 request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.VerifyProgress.FromString,
                 _registered_method=True)
+        self.Repair = channel.unary_stream(
+                '/atlasdb.v1.Admin/Repair',
+                request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairProgress.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -73,6 +78,12 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Repair(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +101,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.VerifyRequest.FromString,
                     response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.VerifyProgress.SerializeToString,
+            ),
+            'Repair': grpc.unary_stream_rpc_method_handler(
+                    servicer.Repair,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairProgress.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -173,6 +189,33 @@ class Admin:
             '/atlasdb.v1.Admin/Verify',
             atlasdb__contract_dot_v1_dot_admin__pb2.VerifyRequest.SerializeToString,
             atlasdb__contract_dot_v1_dot_admin__pb2.VerifyProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Repair(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atlasdb.v1.Admin/Repair',
+            atlasdb__contract_dot_v1_dot_admin__pb2.RepairRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_admin__pb2.RepairProgress.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,20 +94,22 @@ class Block(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., generation: _Optional[int] = ..., ids: _Optional[bytes] = ..., keys: _Optional[_Union[_knowledge_pb2.Vectors, _Mapping]] = ..., values: _Optional[_Union[_knowledge_pb2.Vectors, _Mapping]] = ..., scores: _Optional[bytes] = ..., cost: _Optional[_Union[FetchCost, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
 
 class FetchCost(_message.Message):
-    __slots__ = ("root_scored", "inter_scored", "postings_read", "entries_scored", "bytes_read", "microseconds")
+    __slots__ = ("root_scored", "inter_scored", "postings_read", "entries_scored", "bytes_read", "microseconds", "entries_out")
     ROOT_SCORED_FIELD_NUMBER: _ClassVar[int]
     INTER_SCORED_FIELD_NUMBER: _ClassVar[int]
     POSTINGS_READ_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_SCORED_FIELD_NUMBER: _ClassVar[int]
     BYTES_READ_FIELD_NUMBER: _ClassVar[int]
     MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_OUT_FIELD_NUMBER: _ClassVar[int]
     root_scored: int
     inter_scored: int
     postings_read: int
     entries_scored: int
     bytes_read: int
     microseconds: int
-    def __init__(self, root_scored: _Optional[int] = ..., inter_scored: _Optional[int] = ..., postings_read: _Optional[int] = ..., entries_scored: _Optional[int] = ..., bytes_read: _Optional[int] = ..., microseconds: _Optional[int] = ...) -> None: ...
+    entries_out: int
+    def __init__(self, root_scored: _Optional[int] = ..., inter_scored: _Optional[int] = ..., postings_read: _Optional[int] = ..., entries_scored: _Optional[int] = ..., bytes_read: _Optional[int] = ..., microseconds: _Optional[int] = ..., entries_out: _Optional[int] = ...) -> None: ...
 
 class Explanation(_message.Message):
     __slots__ = ("trees", "delta_slots", "candidates", "stages", "verdicts")
