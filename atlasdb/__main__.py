@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--encoder-workers", metavar="N", type=int, help="encoder processes (default: one a core)")
     flags.add_argument("--max-streams", metavar="N", type=int, help="streams that each serves (default 64)")
     flags.add_argument(
+        "--sample-recall", metavar="N", type=float, help="fetches a minute compared with the exact answer (default 6)"
+    )
+    flags.add_argument(
         "--stop-seconds", metavar="S", type=float, help="how long a stop waits for the work in hand (default 30)"
     )
     return flags

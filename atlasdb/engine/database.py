@@ -18,8 +18,10 @@ from atlasdb.engine.explain import explained
 from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.find import find
 from atlasdb.engine.insert import encode, insert
+from atlasdb.engine.meters import Measured
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.repair import RepairStep, repair
+from atlasdb.engine.sampler import Sampler
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
@@ -52,6 +54,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._upkeep = Upkeep(engine)
+        self._sampler = Sampler(engine)
 
     @classmethod
     def open(cls, path: Path, map_bytes: int = MAP_BYTES, encoder: EncoderLike | None = None) -> Self:
@@ -75,6 +78,7 @@ class Database:
 
     def close(self) -> None:
         """Finish the writes that were taken, then close. The encoder stays its owner's. May be called twice."""
+        self._sampler.close()
         self._upkeep.close()
         self._engine.close()
 
@@ -100,7 +104,9 @@ class Database:
     def drop_collection(self, name: str) -> int:
         """Delete it; how many entries it had. NotFound."""
         with self._upkeep.stopped_for(name):
-            return drop(self._engine, name)
+            dropped = drop(self._engine, name)
+        self._engine.meters.forget(name, dropped.id)
+        return dropped.entries
 
     # ---- entries ----
 
@@ -120,8 +126,13 @@ class Database:
         part, or without vectors where there is no encoder, is refused in the ack, and the others are stored.
         """
         ack = insert(self._engine, name, triples, keys, values, sequence)
-        ack.add_done_callback(lambda _: self._upkeep.wake(name))
+        ack.add_done_callback(lambda done: self._inserted(name, done))
         return ack
+
+    def _inserted(self, name: str, done: Future[InsertAck]) -> None:
+        self._upkeep.wake(name)
+        if not done.cancelled() and done.exception() is None:
+            self._engine.meters.inserted(name, done.result().created)
 
     def delete(self, name: str, ids: Sequence[int] = (), triples: Sequence[TripleLike] = ()) -> Future[tuple[int, int]]:
         """(entries deleted, ids and triples that were not there). A triple's inverse entry goes with it, either way."""
@@ -208,9 +219,21 @@ class Database:
         with self._upkeep.stopped_for(name):
             return build(self._engine, name, seed, cancelled, progress)
 
-    def stats(self, name: str | None = None) -> StoreStats:
-        """Counts and sizes; of every collection where `name` is None."""
-        return stats(self._engine, name)
+    def stats(self, name: str | None = None, others: Sequence[Measured] = ()) -> StoreStats:
+        """Counts and sizes, and what was measured lately; of every collection where `name` is None.
+
+        `others`: what processes that read the folder have measured (`measured`); it is added to this one's.
+        """
+        return stats(self._engine, name, others)
+
+    def measured(self) -> Measured:
+        """What this process measured lately: for the `stats` of the one that writes."""
+        return self._engine.measured()
+
+    def sample_recall(self, per_minute: float, processes: int = 1) -> None:
+        """From now on compare up to so many fetches a minute with the exact answer, in the background; see
+        engine/sampler. 0: none. `processes` that do so share that number."""
+        self._sampler.start(per_minute, processes)
 
     @property
     def map_bytes(self) -> int:

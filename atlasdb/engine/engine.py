@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
+from atlasdb.engine.meters import Measured, Meters
 from atlasdb.store.reading import ReadingStore
 from atlasdb.store.store import Store
 from atlasdb_contract.errors import FailedPrecondition
@@ -36,6 +37,7 @@ class Engine:
         self.encoder = encoder
         self.after_encoding = ThreadPoolExecutor(1, "atlasdb-insert")
         """Runs what follows when vectors arrive, so that the encoder's own thread goes on."""
+        self.meters = Meters()
         self._texts = 0
         self._building: set[str] = set()
         self._lock = threading.Lock()
@@ -72,6 +74,10 @@ class Engine:
         with self._lock:
             self._texts += len(texts)
         return vectors
+
+    def measured(self) -> Measured:
+        """What this process measured of itself."""
+        return self.meters.measured(self.store.environment.oldest_view())
 
     @property
     def texts_encoded(self) -> int:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -14,6 +15,7 @@ from atlasdb.service.encoder import LazyEncoder
 from atlasdb.service.lifetime import STOPPING, Lifetime
 from atlasdb.service.memory import anonymous_bytes
 from atlasdb.service.progress import Pace, told
+from atlasdb.service.reports import reports
 from atlasdb_contract.errors import Cancelled, Unavailable
 from atlasdb_contract.types import Progress
 from atlasdb_contract.v1 import admin_pb2 as apb
@@ -27,16 +29,20 @@ T = TypeVar("T")
 class Admin(agrpc.AdminServicer):
     """Each method: asked of the Database, answered; long work is told about while it runs."""
 
-    def __init__(self, database: Database, lifetime: Lifetime, encoder: LazyEncoder | None) -> None:
+    def __init__(
+        self, database: Database, lifetime: Lifetime, encoder: LazyEncoder | None, readers: Path | None = None
+    ) -> None:
+        """`readers`: the folder where they tell what they measured."""
         self._database = database
         self._lifetime = lifetime
         self._encoder = encoder
+        self._readers = readers
         self._started = time.monotonic()
 
     def Stats(self, request: apb.StatsRequest, _: Context) -> apb.StatsReply:
         import psutil
 
-        stats = self._database.stats(request.collection or None)
+        stats = self._database.stats(request.collection or None, reports(self._readers))
         return apb.StatsReply(
             collections=map(collection_to_proto, stats.collections),
             file_bytes=stats.file_bytes,
@@ -48,6 +54,14 @@ class Admin(agrpc.AdminServicer):
             resident_bytes=psutil.Process().memory_info().rss,
             texts_encoded=stats.texts_encoded,
             encoder_busy_seconds=self._encoder.rate.busy_seconds if self._encoder else 0,
+            pages=stats.pages,
+            free_pages=stats.free_pages,
+            commits=apb.Latency(**asdict(stats.commits)),
+            fetches=apb.Latency(**asdict(stats.fetches)),
+            inserted_per_second=stats.inserted_per_second,
+            oldest_reader_seconds=stats.oldest_reader_seconds,
+            oldest_reader_commits=stats.oldest_reader_commits,
+            processes=stats.processes,
         )
 
     def Build(self, request: apb.BuildRequest, context: Context) -> Iterator[apb.Progress]:

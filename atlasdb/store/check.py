@@ -405,6 +405,7 @@ class Check:
         try:
             for part in range((tree.last - tree.first >> matrices.PLACES_SHIFT) + 1):
                 nodes.places(view.txn, view.tables, tree.generation, part)
+            nodes.summary(view.txn, view.tables, tree.generation)
             image, *_ = trees.read(view.txn, view.tables, tree, dimension)
         except DataLoss as error:
             self._damage.append(str(error))

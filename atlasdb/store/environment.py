@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ READERS_LIMIT = 1024
 """Views that can be open at the same moment."""
 RESERVE_BYTES = 64 << 20
 """Room that writes which grow the store leave to deletes, in the map and on the disk; in a small map, a quarter."""
+HEAD_PAGES = 2
+"""LMDB's own, at the beginning of the file."""
 FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
 SMALLEST_MAP = 1 << 30
@@ -97,7 +100,8 @@ class Environment:
         self.path = path
         self.map_bytes = map_bytes
         self._tables: dict[CollectionId, Tables] = {}
-        self._views: set[int] = set()
+        self._views: dict[int, float] = {}
+        """Those that are open, with when they began (perf_counter)."""
         self._serial = 0
         self._views_changed = threading.Condition()
         self._closed = False
@@ -219,13 +223,13 @@ class Environment:
                 raise Unavailable("the store is closed")
             self._serial += 1
             serial = self._serial
-            self._views.add(serial)
+            self._views[serial] = time.perf_counter()
         try:
             with mapped_errors(), self._lmdb.begin(buffers=True) as txn:
                 yield txn
         finally:
             with self._views_changed:
-                self._views.discard(serial)
+                del self._views[serial]
                 self._views_changed.notify_all()
 
     def settle(self) -> None:
@@ -276,14 +280,37 @@ class Environment:
 
     def check_room(self, txn: Txn) -> None:
         """ResourceExhausted where this write transaction leaves less than the reserve."""
-        tables = [db for some in self._tables.values() for db in some.all()]
-        stats = [txn.stat(), *(txn.stat(db) for db in tables)]
-        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        if pages * self.page_bytes() > self.map_bytes - min(RESERVE_BYTES, self.map_bytes // 4):
+        if self.used_pages(txn) * self.page_bytes() > self.map_bytes - min(RESERVE_BYTES, self.map_bytes // 4):
             raise ResourceExhausted(_MAP_FULL)
         disk = os.statvfs(self.path)
         if disk.f_bavail * disk.f_frsize < RESERVE_BYTES:
             raise ResourceExhausted(f"the disk of {self.path} has less than {RESERVE_BYTES >> 20} MiB left; make room")
+
+    def used_pages(self, txn: Txn) -> int:
+        """Pages that hold something, less those of the list of free pages."""
+        tables = [db for some in self._tables.values() for db in some.all()]
+        stats = [txn.stat(), *(txn.stat(db) for db in tables)]
+        return sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+
+    def pages(self) -> tuple[int, int]:
+        """Pages of the file up to the last in use, and how many of them hold nothing, or are the list of those."""
+        with self.reading() as txn:
+            used = self.used_pages(txn) + HEAD_PAGES
+        every = int(self._lmdb.info()["last_pgno"]) + 1
+        return every, max(0, every - used)
+
+    def oldest_view(self) -> float:
+        """Seconds since the oldest view of this process that is open began; 0 where none is."""
+        with self._views_changed:
+            begun = list(self._views.values())
+        return max(0.0, time.perf_counter() - min(begun)) if begun else 0.0
+
+    def commits_behind(self) -> int:
+        """How many commits old the oldest view of any process is."""
+        reading = [
+            int(line.split()[-1]) for line in self._lmdb.readers().splitlines()[1:] if line.split()[-1].isdigit()
+        ]
+        return max(0, int(self._lmdb.info()["last_txnid"]) - min(reading)) if reading else 0
 
     def page_bytes(self) -> int:
         """Bytes of one LMDB page."""

@@ -31,6 +31,7 @@ from atlasdb.store.environment import (
     mapped_errors,
     table_name,
 )
+from atlasdb.store.recent import Latencies
 from atlasdb.store.store import Store
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
@@ -105,6 +106,7 @@ class NoWriter(Writer):
 
     def __init__(self) -> None:
         self.commits = 0
+        self.latencies = Latencies()
 
     def submit(self, job: Callable[[WriteTxn], T], weight: int = 0) -> "Future[T]":  # noqa: ARG002
         """FailedPrecondition."""

@@ -7,6 +7,7 @@ undone and the others run again, so a job may leave nothing behind but what it w
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from atlasdb.store import registry
 from atlasdb.store.changes import Changes
 from atlasdb.store.environment import Environment, Txn
+from atlasdb.store.recent import Latencies
 from atlasdb_contract.errors import ResourceExhausted, Unavailable
 
 T = TypeVar("T")
@@ -73,6 +75,8 @@ class Writer:
         self._wake = threading.Condition()
         self._closing = False
         self.commits = 0
+        self.latencies = Latencies()
+        """Of commits, from their first job to the disk."""
         self._thread = threading.Thread(target=self._work, name="atlasdb-writer", daemon=True)
         self._thread.start()
 
@@ -120,6 +124,7 @@ class Writer:
     def _commit(self, group: list[_Job[Any]]) -> None:
         while group:
             failed: _Job[Any] | None = None
+            started = time.perf_counter()
             try:
                 with self._environment.writing() as txn:
                     write = WriteTxn(self._environment, txn)
@@ -135,6 +140,8 @@ class Writer:
                 failed.future.set_exception(error)
                 continue
             self.commits += 1
+            now = time.perf_counter()
+            self.latencies.note(round(1e6 * (now - started)), now)
             for call in write.committed:
                 call()
             for job in group:

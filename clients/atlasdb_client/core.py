@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from atlasdb_client.inserting import TripleLike, VectorsLike, as_columns, as_triples, column_parts, parts
-from atlasdb_client.stats import CollectionStats, RepairProgress, StoreStats
+from atlasdb_client.stats import CollectionStats, Latency, Recall, RepairProgress, StoreStats
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import Generation
@@ -273,13 +273,24 @@ def repair(collection: str, dry_run: bool) -> Call[RepairProgress]:
 
 
 def _stats(reply: apb.StatsReply) -> StoreStats:
-    def one(message: apb.CollectionStats) -> CollectionStats:
-        apart: dict[str, Any] = {"table_bytes": dict(message.table_bytes), "damage": tuple(message.damage)}
-        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name not in apart}
-        return CollectionStats(**plain, **apart)
+    return StoreStats(**_fields(StoreStats, reply, collections=tuple(map(_collection_stats, reply.collections))))
 
-    plain = {f.name: getattr(reply, f.name) for f in fields(StoreStats) if f.name != "collections"}
-    return StoreStats(collections=tuple(one(c) for c in reply.collections), **plain)
+
+def _collection_stats(message: apb.CollectionStats) -> CollectionStats:
+    recall = Recall(**_fields(Recall, message.recall))
+    tuples = {"damage": tuple(message.damage), "posting_sizes": tuple(message.posting_sizes)}
+    return CollectionStats(
+        **_fields(CollectionStats, message, table_bytes=dict(message.table_bytes), recall=recall, **tuples)
+    )
+
+
+def _fields(kind: Any, message: Any, **known: Any) -> dict[str, Any]:
+    """The fields of a dataclass by a message that has the same."""
+    found = {f.name: getattr(message, f.name) for f in fields(kind) if f.name not in known}
+    for name, value in found.items():
+        if isinstance(value, apb.Latency):
+            found[name] = Latency(**_fields(Latency, value))
+    return found | known
 
 
 # Arguments --------------------------------------------------------------------------------------

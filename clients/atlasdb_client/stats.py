@@ -5,6 +5,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Latency:
+    """Of what happened in the last minutes: `count` in so many seconds; percentiles to some 6%."""
+
+    count: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Means over the last fetches that the server compared with the exact answer: the share of the exact block's mass,
+    and of its entries."""
+
+    samples: int
+    mass: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionStats:
     """One collection in numbers."""
 
@@ -32,6 +52,27 @@ class CollectionStats:
     """Damage that is known of, a sentence each; fetches go on without it."""
     entries_out: int
     """Entries that fetches leave out because of it."""
+    heads: int
+    """Distinct heads (and tails of inverse entries) in the slots."""
+    heads_estimated: bool
+    slots: int
+    """Of the trees."""
+    posting_sizes: tuple[int, ...]
+    """How many INTER nodes have 1 slot, 2, 3 to 4, 5 to 8, and so on."""
+    fetches: Latency
+    recall: Recall
+    inserted_per_second: float
+    """Entries, in the last minute."""
+
+    @property
+    def delta_share(self) -> float:
+        """Of all slots."""
+        return self.delta_entries / max(1, self.delta_entries + self.slots)
+
+    @property
+    def bytes_per_entry(self) -> float:
+        """On disk, in all tables."""
+        return sum(self.table_bytes.values()) / max(1, self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +89,24 @@ class StoreStats:
     resident_bytes: int
     texts_encoded: int
     encoder_busy_seconds: float
+    pages: int
+    free_pages: int
+    """Pages that hold nothing."""
+    commits: Latency
+    fetches: Latency
+    """Of all collections."""
+    inserted_per_second: float
+    oldest_reader_seconds: float
+    """How long the oldest view has been open."""
+    oldest_reader_commits: int
+    """How many commits old it is."""
+    processes: int
+    """That serve the store; latencies and recall are of all of them."""
+
+    @property
+    def fragmentation(self) -> float:
+        """The share of the file's pages that hold nothing."""
+        return self.free_pages / max(1, self.pages)
 
 
 @dataclass(frozen=True, slots=True)

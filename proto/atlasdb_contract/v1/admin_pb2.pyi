@@ -12,8 +12,30 @@ class StatsRequest(_message.Message):
     collection: str
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
+class Latency(_message.Message):
+    __slots__ = ("count", "seconds", "p50_us", "p99_us")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    P50_US_FIELD_NUMBER: _ClassVar[int]
+    P99_US_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+    def __init__(self, count: _Optional[int] = ..., seconds: _Optional[float] = ..., p50_us: _Optional[float] = ..., p99_us: _Optional[float] = ...) -> None: ...
+
+class Recall(_message.Message):
+    __slots__ = ("samples", "mass", "recall")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    MASS_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    samples: int
+    mass: float
+    recall: float
+    def __init__(self, samples: _Optional[int] = ..., mass: _Optional[float] = ..., recall: _Optional[float] = ...) -> None: ...
+
 class CollectionStats(_message.Message):
-    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees", "setsum", "damage", "entries_out")
+    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees", "setsum", "damage", "entries_out", "heads", "heads_estimated", "slots", "posting_sizes", "fetches", "recall", "inserted_per_second")
     class TableBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +61,13 @@ class CollectionStats(_message.Message):
     SETSUM_FIELD_NUMBER: _ClassVar[int]
     DAMAGE_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_OUT_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    HEADS_ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    POSTING_SIZES_FIELD_NUMBER: _ClassVar[int]
+    FETCHES_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    INSERTED_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     name: str
     encoder: str
     dimension: int
@@ -57,10 +86,17 @@ class CollectionStats(_message.Message):
     setsum: str
     damage: _containers.RepeatedScalarFieldContainer[str]
     entries_out: int
-    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ..., setsum: _Optional[str] = ..., damage: _Optional[_Iterable[str]] = ..., entries_out: _Optional[int] = ...) -> None: ...
+    heads: int
+    heads_estimated: bool
+    slots: int
+    posting_sizes: _containers.RepeatedScalarFieldContainer[int]
+    fetches: Latency
+    recall: Recall
+    inserted_per_second: float
+    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ..., setsum: _Optional[str] = ..., damage: _Optional[_Iterable[str]] = ..., entries_out: _Optional[int] = ..., heads: _Optional[int] = ..., heads_estimated: _Optional[bool] = ..., slots: _Optional[int] = ..., posting_sizes: _Optional[_Iterable[int]] = ..., fetches: _Optional[_Union[Latency, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., inserted_per_second: _Optional[float] = ...) -> None: ...
 
 class StatsReply(_message.Message):
-    __slots__ = ("collections", "file_bytes", "map_bytes", "free_bytes", "format_version", "server_version", "uptime_seconds", "resident_bytes", "texts_encoded", "encoder_busy_seconds")
+    __slots__ = ("collections", "file_bytes", "map_bytes", "free_bytes", "format_version", "server_version", "uptime_seconds", "resident_bytes", "texts_encoded", "encoder_busy_seconds", "pages", "free_pages", "commits", "fetches", "inserted_per_second", "oldest_reader_seconds", "oldest_reader_commits", "processes")
     COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
     FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +107,14 @@ class StatsReply(_message.Message):
     RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     TEXTS_ENCODED_FIELD_NUMBER: _ClassVar[int]
     ENCODER_BUSY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PAGES_FIELD_NUMBER: _ClassVar[int]
+    FREE_PAGES_FIELD_NUMBER: _ClassVar[int]
+    COMMITS_FIELD_NUMBER: _ClassVar[int]
+    FETCHES_FIELD_NUMBER: _ClassVar[int]
+    INSERTED_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_READER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_READER_COMMITS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
     collections: _containers.RepeatedCompositeFieldContainer[CollectionStats]
     file_bytes: int
     map_bytes: int
@@ -81,7 +125,15 @@ class StatsReply(_message.Message):
     resident_bytes: int
     texts_encoded: int
     encoder_busy_seconds: float
-    def __init__(self, collections: _Optional[_Iterable[_Union[CollectionStats, _Mapping]]] = ..., file_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., format_version: _Optional[int] = ..., server_version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., resident_bytes: _Optional[int] = ..., texts_encoded: _Optional[int] = ..., encoder_busy_seconds: _Optional[float] = ...) -> None: ...
+    pages: int
+    free_pages: int
+    commits: Latency
+    fetches: Latency
+    inserted_per_second: float
+    oldest_reader_seconds: float
+    oldest_reader_commits: int
+    processes: int
+    def __init__(self, collections: _Optional[_Iterable[_Union[CollectionStats, _Mapping]]] = ..., file_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., format_version: _Optional[int] = ..., server_version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., resident_bytes: _Optional[int] = ..., texts_encoded: _Optional[int] = ..., encoder_busy_seconds: _Optional[float] = ..., pages: _Optional[int] = ..., free_pages: _Optional[int] = ..., commits: _Optional[_Union[Latency, _Mapping]] = ..., fetches: _Optional[_Union[Latency, _Mapping]] = ..., inserted_per_second: _Optional[float] = ..., oldest_reader_seconds: _Optional[float] = ..., oldest_reader_commits: _Optional[int] = ..., processes: _Optional[int] = ...) -> None: ...
 
 class BuildRequest(_message.Message):
     __slots__ = ("collection", "seed")
