@@ -47,11 +47,31 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         print("  ".join(padded).rstrip())
 
 
-def print_facts(facts: Mapping[str, object]) -> None:
+def print_facts(known: Mapping[str, object]) -> None:
     """Names and values, one a line."""
-    width = max(_width(name) for name in facts)
-    for name, value in facts.items():
-        print(f"{_pad(name, width, False)}  {_cell(value)}")
+    print("\n".join(facts(known)))
+
+
+def facts(known: Mapping[str, object]) -> list[str]:
+    """The lines of names and values."""
+    width = max(_width(name) for name in known)
+    return [f"{_pad(name, width, False)}  {_cell(value)}" for name, value in known.items()]
+
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def bar(share: float, columns: int) -> str:
+    """A bar of a histogram, as long as its share of the longest one; what is more than nothing shows."""
+    eighths = max(round(8 * columns * share), int(share > 0))
+    if in_utf8():
+        return EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    return "#" * max(eighths // 8, int(share > 0))
+
+
+def cut(text: str, columns: int) -> str:
+    """What fits on a line of the terminal."""
+    return text if _width(text) <= columns else _pad(text, columns, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,10 @@ def _build(commands: Any) -> None:
 
 
 def _stats(commands: Any) -> None:
-    _command(commands, "stats", "admin:stats", "show the store in numbers", collection="optional")
+    parser = _command(commands, "stats", "stats:stats", "show the store in numbers", collection="optional")
+    parser.add_argument(
+        "--watch", metavar="SECONDS", type=_seconds, nargs="?", const=2.0, help="again and again (default: every 2)"
+    )
 
 
 def _verify(commands: Any) -> None:
@@ -204,6 +207,16 @@ def _rate(text: str) -> float:
         number = 0.0
     if not 0.001 <= number < 1e9:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of megabytes a second")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds from 0.1 to 86400")
     return number
 
 
