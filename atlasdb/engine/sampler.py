@@ -77,24 +77,26 @@ class Sampler:
             if len(asked.rows) > ROWS_LIMIT:
                 continue
             try:
-                measure(self._engine, asked, self._pause())
+                measure(self._engine, asked, resting(self._share, self._closing.wait))
             except GIVEN_UP as error:
                 log.debug("a sample of %r was not finished: %s", asked.name, error)
             except Exception:
                 log.exception("a sample of %r failed", asked.name)
 
-    def _pause(self) -> Callable[[], None]:
-        """Called between pieces of work: rests for as long as keeps the thread's share small. Cancelled: closing."""
-        spent = time.thread_time()
 
-        def pause() -> None:
-            nonlocal spent
-            now = time.thread_time()
-            if self._closing.wait((now - spent) * (1 / self._share - 1)):
-                raise Cancelled("the store is closing")
-            spent = now
+def resting(share: float, wait: Callable[[float], bool]) -> Callable[[], None]:
+    """To be called between pieces of work: waits for as long as keeps this thread to its share of a core. Cancelled
+    where `wait`, in seconds, says that it was cut short."""
+    spent = time.thread_time()
 
-        return pause
+    def rest() -> None:
+        nonlocal spent
+        now = time.thread_time()
+        if wait((now - spent) * (1 / share - 1)):
+            raise Cancelled("the store is closing")
+        spent = now
+
+    return rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class _Part:
     weights: Floats
 
 
-def measure(engine: Engine, asked: Asked, pause: Callable[[], None]) -> Sample | None:
+def measure(engine: Engine, asked: Asked, rest: Callable[[], None]) -> Sample | None:
     """Answer a fetch again, both ways; None where the collection changes too much meanwhile to compare the two."""
     exact = Exact(asked.rows, asked.k)
     with engine.store.view(asked.name) as view:
@@ -121,10 +123,10 @@ def measure(engine: Engine, asked: Asked, pause: Callable[[], None]) -> Sample |
         return view.record.id == record.id and view.woods().trees == woods.trees
 
     for part in delta:
-        pause()
+        rest()
         exact.add(part.keys, part.weights)
     for number in range(records):
-        pause()
+        rest()
         with engine.store.view(asked.name) as view:
             if not same(view):
                 return None

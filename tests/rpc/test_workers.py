@@ -144,6 +144,22 @@ def test_a_reader_explains_its_fetches(wires: list[Wire], server: Spawned) -> No
     assert [(one.entry, one.rank > 0) for one in block.explanation.verdicts] == [(42, True), (8, True), (0, False)]
 
 
+def test_stats_are_of_all_processes(wires: list[Wire]) -> None:
+    """Whichever is asked."""
+    writer, reader = wires
+    writer.create()
+    rows = codec.vectors_to_proto(writer.fill(100).take(slice(1, 2)))
+    for count, wire in ((3, writer), (5, reader)):
+        list(wire.retrieval.Fetch(iter([rpb.FetchRequest(collection="facts", rows=rows, k=1)] * count), timeout=20))
+
+    def counted(wire: Wire) -> tuple[int, int, int]:
+        reply = wire.admin.Stats(apb.StatsRequest())
+        return reply.processes, reply.collections[0].fetches.count, reply.fetches.count
+
+    for wire in wires:
+        until(lambda wire=wire: counted(wire) == (2, 8, 8))
+
+
 def test_fetches_stay_in_the_process_that_takes_them(wires: list[Wire], server: Spawned) -> None:
     """One stream, and a writer that stands still."""
     _, reader = wires

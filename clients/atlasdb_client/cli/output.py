@@ -47,11 +47,6 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         print("  ".join(padded).rstrip())
 
 
-def print_facts(known: Mapping[str, object]) -> None:
-    """Names and values, one a line."""
-    print("\n".join(facts(known)))
-
-
 def facts(known: Mapping[str, object]) -> list[str]:
     """The lines of names and values."""
     width = max(_width(name) for name in known)
@@ -71,7 +66,14 @@ def bar(share: float, columns: int) -> str:
 
 def cut(text: str, columns: int) -> str:
     """What fits on a line of the terminal."""
-    return text if _width(text) <= columns else _pad(text, columns, False)
+    if _width(text) <= columns:
+        return text
+    return _pad(text, columns, False) if in_utf8() else text[:columns]
+
+
+def plain(text: str) -> str:
+    """Of what standard output can show."""
+    return text if in_utf8() else text.encode("ascii", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,7 @@ def _print_under(tree: Branch, lines: tuple[str, str, str, str], before: str) ->
 
 
 def _print_line(before: str, text: str) -> None:
-    known = text if in_utf8() else text.encode("ascii", "backslashreplace").decode()
-    print(before + _cell(known))
+    print(before + _cell(plain(text)))
 
 
 def plural(count: int, noun: str) -> str:

@@ -82,7 +82,7 @@ def lines(found: StoreStats) -> list[str]:
         added = whole(found.collections)
         facts = {name.replace("_", " "): added[name] for name in WHOLE}
         shown += [*output.facts({"collections": len(found.collections)} | facts | _on_disk(added["table_bytes"])), ""]
-    return shown + output.facts(_server(found))
+    return [output.plain(line) for line in shown + output.facts(_server(found))]
 
 
 def _collection(one: CollectionStats) -> dict[str, object]:
