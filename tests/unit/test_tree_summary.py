@@ -33,6 +33,10 @@ def test_many_heads_are_estimated_over_trees(shared: int) -> None:
     assert heads == pytest.approx(90_000 - shared, rel=0.12)
 
 
+def test_a_small_tree_beside_a_large_one_changes_little() -> None:
+    assert heads_among([summary(0, 40_000), summary(0, 2)])[0] in range(40_000, 40_003)
+
+
 def test_nodes_are_counted_by_their_size() -> None:
     told = Summary.of(hashes(0, 4), np.array([1, 1, 2, 3, 4, 5, 8, 9, 16, 17]))
     assert (told.sizes, told.largest) == ((2, 1, 2, 2, 2, 1), 17)
