@@ -25,13 +25,13 @@ class Summary:
     least: Ids
 
     @staticmethod
-    def of(subjects: Ids, counts: npt.NDArray[np.integer]) -> "Summary":  # type: ignore[type-arg]
+    def of(subjects: Ids, counts: npt.NDArray[np.integer]) -> "Summary":
         """`subjects` u64 (K,): the hash of the head of each slot; `counts` (B,): the slots of each node."""
         heads = np.unique(subjects)
         return Summary(len(heads), sizes_of(counts), int(counts.max(initial=0)), heads[:SKETCH])
 
 
-def sizes_of(counts: npt.NDArray[np.integer]) -> tuple[int, ...]:  # type: ignore[type-arg]
+def sizes_of(counts: npt.NDArray[np.integer]) -> tuple[int, ...]:
     """As of a Summary."""
     classes = np.ceil(np.log2(counts[counts > 0])).astype(np.int64)
     return tuple(np.bincount(classes).tolist())
