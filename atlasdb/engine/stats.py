@@ -99,8 +99,9 @@ class StoreStats:
     pages: int
     free_pages: int
     """Pages that hold nothing."""
-    commits: Latency
-    """Of this process."""
+    commits: int
+    commit_times: Latency
+    """Of this process, both."""
     fetches: Latency
     inserted_per_second: float
     oldest_reader_seconds: float
@@ -136,6 +137,7 @@ def stats(engine: Engine, name: str | None, others: Sequence[Measured]) -> Store
         engine.texts_encoded,
         pages,
         free,
+        engine.store.writer.commits,
         Latency.of(engine.store.writer.latencies.counted()),
         Latency.of(all_fetches),
         sum(each.per_second for each in inserted.values()),

@@ -56,7 +56,7 @@ class Admin(agrpc.AdminServicer):
             encoder_busy_seconds=self._encoder.rate.busy_seconds if self._encoder else 0,
             pages=stats.pages,
             free_pages=stats.free_pages,
-            commits=apb.Latency(**asdict(stats.commits)),
+            commits=apb.Latency(**asdict(stats.commit_times)),
             fetches=apb.Latency(**asdict(stats.fetches)),
             inserted_per_second=stats.inserted_per_second,
             oldest_reader_seconds=stats.oldest_reader_seconds,
