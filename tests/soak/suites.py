@@ -1,0 +1,27 @@
+"""The table of suites, in the order in which they run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import kills
+from .tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """`episode(seed, folder, tally)` does what the seed says in an empty folder. `target`: the rounds of a report;
+    `share` of the time, where a time is given; `promise`: what no round may break."""
+
+    episode: Callable[[int, Path, Tally], None]
+    unit: str
+    target: int
+    share: float
+    promise: str
+
+
+SUITES = {
+    "kills": Suite(
+        kills.episode, "kills", 2000, 3, "what was acknowledged is there, nothing else is, every invariant holds"
+    ),
+}
