@@ -4,6 +4,7 @@ import itertools
 import shutil
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,6 +72,11 @@ def _episode(name: str, seed: int, tally: Tally) -> None:
     failed = len(tally.failures)
     try:
         SUITES[name].episode(seed, folder, tally)
+    except Skip:
+        raise
+    except Exception as error:  # noqa: BLE001 - the fault of an episode ends it, and is told as one
+        traceback.print_exc()
+        tally.fail(f"{type(error).__name__}: {error}")
     finally:
         if len(tally.failures) > failed:
             kept = tally.keep / f"{name}-{seed}"

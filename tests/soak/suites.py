@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import kills
+from . import kills, powercut
 from .tally import Tally
 
 
@@ -23,5 +23,12 @@ class Suite:
 SUITES = {
     "kills": Suite(
         kills.episode, "kills", 2000, 3, "what was acknowledged is there, nothing else is, every invariant holds"
+    ),
+    "powercut": Suite(
+        powercut.episode,
+        "disk images",
+        5000,
+        2,
+        "each opens, is whole and holds what was acknowledged, perhaps with steps under way",
     ),
 }
