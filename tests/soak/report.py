@@ -32,7 +32,7 @@ def _row(name: str, result: Result) -> dict[str, Any]:
         "unit": SUITES[name].unit,
         "seeds": [tally.seeds[0], tally.seeds[-1]] if tally.seeds else [],
         "failures": [
-            {"seed": one.seed, "what": one.what, "kept": one.kept, "command": command(name, one.seed)}
+            {"seed": one.seed, "what": one.short, "kept": one.kept, "command": command(name, one.seed)}
             for one in tally.failures
         ],
         "seconds": round(result.seconds, 1),

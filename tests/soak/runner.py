@@ -75,14 +75,14 @@ def _episode(name: str, seed: int, tally: Tally) -> None:
     except Skip:
         raise
     except Exception as error:  # noqa: BLE001 - the fault of an episode ends it, and is told as one
-        traceback.print_exc()
-        tally.fail(f"{type(error).__name__}: {error}")
+        tally.fail("".join(traceback.format_exception(error)))
     finally:
         if len(tally.failures) > failed:
             kept = tally.keep / f"{name}-{seed}"
             tally.keep.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(kept, ignore_errors=True)
             shutil.move(folder, kept)
+            (kept / "failures.txt").write_text("\n\n".join(one.what for one in tally.failures[failed:]) + "\n")
             print(f"{name}: kept {kept}; again: {command(name, seed)}", flush=True)
         else:
             with suppress(FileNotFoundError):

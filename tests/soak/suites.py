@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import kills, powercut
+from . import corruption, kills, model, powercut
 from .tally import Tally
 
 
@@ -30,5 +30,11 @@ SUITES = {
         5000,
         2,
         "each opens, is whole and holds what was acknowledged, perhaps with steps under way",
+    ),
+    "model": Suite(
+        model.episode, "operations", 50_000, 2, "a store and a dictionary agree, fetches with a float64 reference too"
+    ),
+    "corruption": Suite(
+        corruption.episode, "damaged files", 1000, 1, "nothing wrong is served, nothing dies, every damage is named"
     ),
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROGRESS_SECONDS = 5.0
+SHORT = 300
+"""Characters of a failure that a line shows; the folder that is kept has all."""
 
 
 class Skip(Exception):
@@ -19,6 +21,12 @@ class Failure:
     seed: int
     what: str
     kept: str
+
+    @property
+    def short(self) -> str:
+        """One line; of a traceback the last."""
+        lines = [line.strip() for line in self.what.splitlines() if line.strip()]
+        return " … ".join(dict.fromkeys([lines[0], lines[-1]]))[:SHORT]
 
 
 @dataclass
@@ -62,7 +70,7 @@ class Tally:
         """A promise is broken. The runner keeps the episode's folder."""
         kept = str(self.keep / f"{self.suite}-{self.seed}")
         self.failures.append(Failure(self.seed, what, kept))
-        print(f"{self.suite}: FAILED, seed {self.seed}: {what}", flush=True)
+        print(f"{self.suite}: FAILED, seed {self.seed}: {self.failures[-1].short}", flush=True)
 
     def over(self) -> bool:
         """Enough rounds, or time is up."""
