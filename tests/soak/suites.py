@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import corruption, kills, model, powercut
+from . import corruption, diskfull, kills, model, powercut
 from .tally import Tally
 
 
@@ -36,5 +36,12 @@ SUITES = {
     ),
     "corruption": Suite(
         corruption.episode, "damaged files", 1000, 1, "nothing wrong is served, nothing dies, every damage is named"
+    ),
+    "diskfull": Suite(
+        diskfull.episode,
+        "points",
+        200,
+        1,
+        "nothing is lost, reads and, within the reserve, deletes go on, inserts resume with room",
     ),
 }
