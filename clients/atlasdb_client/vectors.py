@@ -4,6 +4,7 @@ A line that is bad has its row all the same, which is passed over, so that the o
 not read whole.
 """
 
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def _mapped(path: Path) -> npt.NDArray[np.floating[Any]]:
         raise NotFound(f"there is no file {path}") from None
     except OSError as error:
         raise FailedPrecondition(f"can't read {path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:  # numpy reads the header as Python
         raise InvalidArgument(f"{path} is no array of numbers: {error}") from None
     if array.ndim != 2 or array.dtype.name not in FLOATS:
         raise InvalidArgument(f"{path} holds {array.dtype} {array.shape}; vectors are {', '.join(FLOATS)} (N, D)")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import corruption, diskfull, kills, model, powercut
+from . import corruption, diskfull, fuzz, kills, model, powercut
 from .tally import Tally
 
 
@@ -43,5 +43,8 @@ SUITES = {
         200,
         1,
         "nothing is lost, reads and, within the reserve, deletes go on, inserts resume with room",
+    ),
+    "fuzz": Suite(
+        fuzz.episode, "inputs", 1_000_000, 2, "each input is used or refused by name, soon; memory stays flat"
     ),
 }

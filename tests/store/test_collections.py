@@ -111,3 +111,11 @@ def test_what_is_inserted_beside_a_drop_is_stored(stores: Stores, database: Data
         over.set()
         dropping.join()
     assert database.count("facts") == 400
+
+
+@pytest.mark.parametrize("name", ["", "none-such"])
+def test_what_is_not_there_is_not_found_at_once(database: Database, name: str) -> None:
+    with pytest.raises(NotFound):
+        database.drop_collection(name)
+    with pytest.raises(NotFound):
+        database.build(name)
