@@ -3,6 +3,7 @@
 The parent must have no threads and must never have opened a store or a channel.
 """
 
+import faulthandler
 import os
 import pickle
 import select
@@ -71,6 +72,11 @@ class Child:
         del self._bytes[:end]
         return (message,)
 
+    def show_stacks(self) -> None:
+        """Have it write to stderr what each of its threads does: of a child that hangs."""
+        os.kill(self.pid, signal.SIGUSR1)
+        time.sleep(1)
+
     def kill(self) -> None:
         """SIGKILL; messages that it had sent can still be received."""
         if self._status is None:
@@ -104,6 +110,7 @@ def forked(work: Callable[[Say], None]) -> Child:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.close(receiving)
+    faulthandler.register(signal.SIGUSR1)
 
     def say(message: Any) -> None:
         data = pickle.dumps(message)
