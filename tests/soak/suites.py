@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import corruption, diskfull, fuzz, kills, model, powercut
+from . import churn, corruption, diskfull, fuzz, kills, model, powercut
 from .tally import Tally
 
 
@@ -46,5 +46,8 @@ SUITES = {
     ),
     "fuzz": Suite(
         fuzz.episode, "inputs", 1_000_000, 2, "each input is used or refused by name, soon; memory stays flat"
+    ),
+    "churn": Suite(
+        churn.episode, "replacements", 20, 1, "recall as of a fresh build, memory flat; the file's size is measured"
     ),
 }
