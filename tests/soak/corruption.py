@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from atlasdb_contract.types import Block, Entry
 
 from .forked import Broken, Ended, Late, asked
 from .ledger import CONFIG, MAIN, MAP_BYTES, Contents, Create, Delete, Insert, Ledger, Wrong, fact_of, triple, vectors
-from .powercut import MEMORY
+from .powercut import memory
 from .tally import Tally
 
 DAMAGES = 100
@@ -40,8 +39,7 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
     store, rng = folder / "sound", np.random.default_rng(seed)
     contents = asked(partial(_make, store, seed))
     sound = (store / FILE).read_bytes()
-    scratch = Path(mkdtemp(prefix="atlasdb-soak-damage-", dir=MEMORY if MEMORY.is_dir() else None))
-    try:
+    with memory("damage") as scratch:
         for number in range(DAMAGES):
             if tally.over():
                 return
@@ -57,8 +55,6 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
                 (folder / f"damage-{number}" / FILE).write_bytes(damaged)
             shutil.rmtree(copy)
             tally.count()
-    finally:
-        shutil.rmtree(scratch)
 
 
 BROKEN = ("wrong result", "not named", "error without a name", "death", "hang")

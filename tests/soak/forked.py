@@ -78,9 +78,12 @@ class Child:
         time.sleep(1)
 
     def kill(self) -> None:
-        """SIGKILL; messages that it had sent can still be received."""
+        """SIGKILL to it and to all that it started; messages that it had sent can still be received."""
         if self._status is None:
-            os.kill(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has no group of its own yet
+                os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
     def wait(self) -> int:
@@ -107,6 +110,7 @@ def forked(work: Callable[[Say], None]) -> Child:
     if pid:
         os.close(sending)
         return Child(pid, receiving)
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.close(receiving)

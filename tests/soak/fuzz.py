@@ -6,19 +6,17 @@ soon, and memory stays flat. All in one child; what kills or stops it is told by
 
 import logging
 import mmap
-import shutil
 import struct
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 
 from .forked import Broken, Ended, Late, Say, forked
 from .inputs import Rng, filled, mutated, phrases_file, pick, text_file, vector_file, word
-from .powercut import MEMORY
+from .powercut import memory
 from .tally import Tally
 
 INPUTS = 50_000
@@ -36,8 +34,13 @@ NUMBER = struct.Struct("<Q")
 
 def episode(seed: int, folder: Path, tally: Tally) -> None:
     """See the module."""
+    with memory("fuzz") as scratch:
+        _heard(seed, scratch, tally)
+
+
+def _heard(seed: int, scratch: Path, tally: Tally) -> None:
     at = mmap.mmap(-1, NUMBER.size)
-    child = forked(lambda say: _inputs(seed, folder, at, say))
+    child = forked(lambda say: _inputs(seed, scratch, at, say))
     try:
         while not tally.over():
             kind, what = child.receive(SECONDS)
@@ -60,11 +63,10 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
         child.close()
 
 
-def _inputs(seed: int, folder: Path, at: mmap.mmap, say: Say) -> None:
+def _inputs(seed: int, scratch: Path, at: mmap.mmap, say: Say) -> None:
     import psutil
 
     logging.getLogger("atlasdb").setLevel(logging.CRITICAL + 1)
-    scratch = Path(mkdtemp(prefix="atlasdb-soak-fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
     process, done, half = psutil.Process(), Counter[str](), 0
     with _Targets(scratch) as targets:
         kinds = targets.kinds()
@@ -87,7 +89,6 @@ def _inputs(seed: int, folder: Path, at: mmap.mmap, say: Say) -> None:
         say(("grown", grown))
         if grown > MEMORY_GROWTH:
             say(("wrong", f"memory grew by {grown >> 20} MiB in the second half"))
-    shutil.rmtree(scratch)
 
 
 def _tried(target: Callable[[Rng], None], rng: Rng) -> str:

@@ -3,18 +3,20 @@
 An episode records one process with strace (recording.py) and makes IMAGES disks of it.
 """
 
-import os
 import shutil
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from atlasdb.engine.database import Database
-from atlasdb.store.environment import FILE
+from atlasdb.store.environment import FILE, NEW_FILE
 from atlasdb_contract.errors import AtlasError
 
 from .forked import Broken, Child, Ended, Late, Say, forked
@@ -36,12 +38,22 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
     tally.figures["events recorded"] += len(happened)
     points = sorted(np.random.default_rng([seed, 1]).integers(0, len(happened) + 1, IMAGES).tolist())
     first = 0
-    while first < IMAGES and not tally.over():
-        child = forked(lambda say: _images(seed, folder, happened, points, first, say))  # noqa: B023 - runs at once
-        try:
-            first = _hear(child, folder, first, tally)
-        finally:
-            child.close()
+    with memory("image") as scratch:
+        while first < IMAGES and not tally.over():
+            made = _Images(seed, folder, scratch, happened, points, first)
+            child = forked(made.run)
+            try:
+                first = _hear(child, first, tally)
+            finally:
+                child.close()
+
+
+@contextmanager
+def memory(name: str) -> Iterator[Path]:
+    """A folder in memory, where there is such a file system."""
+    folder = MEMORY if MEMORY.is_dir() else None
+    with TemporaryDirectory(prefix=f"atlasdb-soak-{name}-", dir=folder, ignore_cleanup_errors=True) as scratch:
+        yield Path(scratch)
 
 
 def record(folder: Path, seed: int) -> list[Event]:
@@ -70,10 +82,10 @@ def record(folder: Path, seed: int) -> list[Event]:
         raise Skip(f"strace may not trace here: {done.stderr.strip().splitlines()[-1]}")
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return events(log, folder / STORE / FILE, folder / MARKS)
+    return events(log, folder / STORE / FILE, folder / STORE / NEW_FILE, folder / MARKS)
 
 
-def _hear(child: Child, folder: Path, first: int, tally: Tally) -> int:
+def _hear(child: Child, first: int, tally: Tally) -> int:
     """The number of the image to go on with."""
     number, mode, at = first, "", 0
     try:
@@ -95,28 +107,38 @@ def _hear(child: Child, folder: Path, first: int, tally: Tally) -> int:
     return number + 1
 
 
-def _images(seed: int, folder: Path, happened: list[Event], points: list[int], first: int, say: Say) -> None:
-    """Make and check the images from the number `first` on; each is told before it is opened and after."""
-    scratch = Path(mkdtemp(prefix="atlasdb-soak-image-", dir=MEMORY if MEMORY.is_dir() else None))
-    disk, ledger, pending, done = Disk(), Ledger(), deque[Step](), 0
-    for number, point in enumerate(points):
-        while done < point:
-            _take(happened[done], disk, ledger, pending)
-            done += 1
-        if number < first:
-            continue
-        rng = np.random.default_rng([seed, 2, number])
-        mode = str(rng.choice(MODES))
-        say((number, mode, point, None))
-        store = scratch / str(number)
-        store.mkdir()
-        (store / FILE).write_bytes(disk.image(mode, rng))
-        problems = _check(store, ledger, list(pending))
-        if problems:
-            shutil.copytree(store, folder / f"image-{number}", dirs_exist_ok=True)
-        say((number, mode, point, problems))
-        shutil.rmtree(store)
-    os.rmdir(scratch)
+@dataclass
+class _Images:
+    """The images of a recording from the number `first` on; each is told before it is opened, and after."""
+
+    seed: int
+    folder: Path
+    scratch: Path
+    happened: list[Event]
+    points: list[int]
+    first: int
+
+    def run(self, say: Say) -> None:
+        """In a child."""
+        disk, ledger, pending, done = Disk(), Ledger(), deque[Step](), 0
+        for number, point in enumerate(self.points):
+            while done < point:
+                _take(self.happened[done], disk, ledger, pending)
+                done += 1
+            if number < self.first:
+                continue
+            rng = np.random.default_rng([self.seed, 2, number])
+            mode = str(rng.choice(MODES))
+            say((number, mode, point, None))
+            store = self.scratch / str(number)
+            store.mkdir()
+            named = disk.named or (disk.renamed and rng.random() < 0.5)
+            (store / (FILE if named else NEW_FILE)).write_bytes(disk.image(mode, rng))
+            problems = _check(store, ledger, list(pending))
+            if problems:
+                shutil.copytree(store, self.folder / f"image-{number}", dirs_exist_ok=True)
+            say((number, mode, point, problems))
+            shutil.rmtree(store)
 
 
 def _take(event: Event, disk: Disk, ledger: Ledger, pending: deque[Step]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 SECTOR = 512
-CALLS = "openat,pwrite64,pwritev,write,writev,lseek,fdatasync,fsync,ftruncate,msync"
+CALLS = "openat,pwrite64,pwritev,write,writev,lseek,fdatasync,fsync,ftruncate,msync,rename"
 """What strace is to tell."""
 MODES = ("dropped", "some writes", "torn", "all")
 """What becomes of writes that were not synced: none is there, some are, some sectors are, all are."""
@@ -43,7 +43,14 @@ class Mark:
     message: tuple[Any, ...]
 
 
-Event: TypeAlias = Write | Synced | Mark
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The file has got its name. `sure`: its folder was synced since."""
+
+    sure: bool
+
+
+Event: TypeAlias = Write | Synced | Mark | Named
 
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)", re.DOTALL)
 _RESUMED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
@@ -62,22 +69,30 @@ class _Call:
     ended: int = 0
 
 
-def events(log: Path, file: Path, marks: Path) -> list[Event]:
-    """What a log says of a file and of the marks, in order: a write where it began, a sync where it ended."""
+def events(log: Path, file: Path, new: Path, marks: Path) -> list[Event]:
+    """What a log says of a file, called `new` until it is renamed, and of the marks, in order: a write where it began,
+    a sync where it ended."""
+    names = {str(file), str(new)}
     placed: list[tuple[int, int, Event]] = []
     synchronous: dict[str, bool] = {}
     at: dict[str, int] = {}
     for call in _calls(log):
         if call.name == "openat":
-            if (opened := _OPENED.search(call.text)) and _path(opened[2]) == str(file):
+            if (opened := _OPENED.search(call.text)) and _path(opened[2]) in names:
                 synchronous[opened[1]] = "O_DSYNC" in call.text
+            continue
+        if call.name == "rename":
+            if _texts(call.text) == [bytes(new), bytes(file)]:
+                placed.append((call.began, 0, Named(sure=False)))
             continue
         descriptor = _DESCRIPTOR.match(call.text)
         if descriptor is None:
             continue
         if _path(descriptor[2]) == str(marks):
             placed.append((call.began, 0, Mark(pickle.loads(_data(call.text)))))
-        elif _path(descriptor[2]) == str(file):
+        elif _path(descriptor[2]) == str(file.parent) and call.name == "fsync":
+            placed.append((call.ended, 1, Named(sure=True)))
+        elif _path(descriptor[2]) in names:
             placed += _of_file(call, descriptor[1], synchronous, at)
     return [event for *_, event in sorted(placed, key=lambda one: one[:2])]
 
@@ -131,7 +146,11 @@ def _path(text: str) -> str:
 
 
 def _data(text: str) -> bytes:
-    return b"".join(bytes.fromhex(part.replace("\\x", "")) for part in _TEXT.findall(text))
+    return b"".join(_texts(text))
+
+
+def _texts(text: str) -> list[bytes]:
+    return [bytes.fromhex(part.replace("\\x", "")) for part in _TEXT.findall(text)]
 
 
 @dataclass
@@ -140,9 +159,18 @@ class Disk:
 
     sure: bytearray = field(default_factory=bytearray)
     pending: list[Write] = field(default_factory=list)
+    named: bool = False
+    """Whether the file surely has its name; `renamed`: it may have."""
+    renamed: bool = False
 
-    def take(self, event: Write | Synced) -> None:
+    def take(self, event: Write | Synced | Named) -> None:
         """The next event."""
+        if isinstance(event, Named):
+            if event.sure:
+                self.named = self.renamed
+            else:
+                self.renamed = True
+            return
         if isinstance(event, Write):
             self.pending.append(event)
             return
