@@ -132,15 +132,28 @@ class Ledger:
             found = read(database)
         except Wrong as wrong:
             return [*problems, str(wrong)]
-        first = difference(self.contents(), found)
+        given = next_ids(database)
+        first = difference(self.contents(), found) or self._other_ids(given)
         after = deepcopy(self)
-        for step in [] if not first else pending:
+        for step in pending if first else []:
             after.apply(step)
-            if after.contents() == found:
+            if after.contents() == found and not after._other_ids(given):
                 self.collections = after.collections
                 first = ""
                 break
         return [*problems, first] if first else problems
+
+    def _other_ids(self, given: dict[str, int]) -> str:
+        """Which collection will not give the id that it must give next: entries that came and went count too."""
+        for name, held in self.collections.items():
+            if given[name] != held.next:
+                return f"{name}: the next id is {given[name]}; it should be {held.next}"
+        return ""
+
+
+def next_ids(database: Database) -> dict[str, int]:
+    """The id that each collection gives next."""
+    return {record.name: int(record.next_entry) for record in database._engine.store.records()}
 
 
 class Wrong(Exception):
