@@ -48,7 +48,7 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
             copy.mkdir()
             (copy / FILE).write_bytes(damaged)
             kind, told = _tried(copy, contents)
-            tally.figures[kind] += 1
+            tally.figures[kind if kind != "not opened" else f"{kind}, {what.split()[0]}"] += 1
             if kind in BROKEN:
                 tally.fail(f"damage {number}, {what}: {kind}: {told}")
                 (folder / f"damage-{number}").mkdir()
@@ -58,7 +58,8 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
 
 
 BROKEN = ("wrong result", "not named", "error without a name", "death", "hang")
-"""What must not happen. Else damage is harmless (no record that is read is hit), named, or the store is not opened."""
+"""What must not happen. Else damage is harmless (no record that is read is hit), named, or named by a store that is not
+opened; of these the kind of damage is counted too."""
 
 
 def _make(store: Path, seed: int) -> Contents:

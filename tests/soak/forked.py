@@ -17,6 +17,8 @@ from typing import Any
 
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 16
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""Held back during a fork: what is raised then would be lost in the hooks that Python runs there."""
 
 Say = Callable[[Any], None]
 """Sends one message to the parent; it has arrived when the call returns."""
@@ -106,13 +108,17 @@ class _Error:
 def forked(work: Callable[[Say], None]) -> Child:
     """A child that does `work` and ends."""
     receiving, sending = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     pid = os.fork()
     if pid:
         os.close(sending)
-        return Child(pid, receiving)
+        child = Child(pid, receiving)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return child
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(receiving)
     faulthandler.register(signal.SIGUSR1)
 

@@ -1,6 +1,7 @@
 """A short slice of each suite, by the command that runs the long one."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,3 +28,16 @@ def test_a_slice_breaks_no_promise(suite: str, tmp_path: Path) -> None:
         pytest.skip(told["skipped"])
     assert told["rounds"] >= SLICES[suite]
     assert told["failures"] == []
+
+
+def test_a_soak_that_is_stopped_reports_what_it_did(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tests.soak", "kills", "--for", "1h", "--report", str(report)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("kills: 1 rounds, seed 0")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    [told] = json.loads(report.read_text())["suites"]
+    assert told["rounds"] >= 1
+    assert told["seeds"][0] == 0
