@@ -113,7 +113,11 @@ def forked(work: Callable[[Say], None]) -> Child:
     if pid:
         os.close(sending)
         child = Child(pid, receiving)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except KeyboardInterrupt:
+            child.close()
+            raise
         return child
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

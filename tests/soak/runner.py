@@ -6,7 +6,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -85,8 +85,7 @@ def _episode(name: str, seed: int, tally: Tally) -> None:
             (kept / "failures.txt").write_text("\n\n".join(one.what for one in tally.failures[failed:]) + "\n")
             print(f"{name}: kept {kept}; again: {command(name, seed)}", flush=True)
         else:
-            with suppress(FileNotFoundError):
-                shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def command(name: str, seed: int) -> str:
