@@ -27,7 +27,7 @@ from atlasdb_contract.errors import AlreadyExists, InvalidArgument, NotFound
 from atlasdb_contract.types import Beams, CollectionConfig, Entry, Floats, Triple, Vectors
 from tests.store.worlds import BARE, MAP_BYTES, D, HashEncoder, unit
 
-from .tally import Tally
+from .tally import STOPPED, Tally
 
 STEPS = 60
 """Of one example."""
@@ -315,6 +315,8 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
     try:
         run_state_machine_as_test(hypothesis.seed(seed)(Seeded), settings=chosen)
     except Exception as error:  # noqa: BLE001 - whatever the store raised, it was not to
+        if STOPPED.is_set():
+            return
         notes = "\n".join(getattr(error, "__notes__", ()))
         (folder / "operations.txt").write_text(f"{error!r}\n{notes}\n")
         tally.fail(f"{type(error).__name__}: {error}; operations.txt has what led there")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from .suites import SUITES
-from .tally import Skip, Tally
+from .tally import STOPPED, Skip, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Result:
 
 
 def run(name: str, wanted: Wanted) -> Result:
-    """Run one suite. KeyboardInterrupt ends it with what was done so far; see `interrupted`."""
+    """Run one suite. KeyboardInterrupt ends it with what was done so far; see `Interrupted`."""
     deadline = None if wanted.seconds is None else time.monotonic() + wanted.seconds
     rounds = None if wanted.episodes is not None else wanted.rounds
     tally = Tally(name, rounds, deadline, wanted.keep)
@@ -54,6 +54,8 @@ def run(name: str, wanted: Wanted) -> Result:
         tally.tell()
         raise Interrupted(Result(tally, tally.seconds)) from None
     tally.tell()
+    if STOPPED.is_set():
+        raise Interrupted(Result(tally, tally.seconds))
     return Result(tally, tally.seconds)
 
 
@@ -98,6 +100,7 @@ def stoppable() -> Iterator[None]:
     """SIGTERM stops as Ctrl-C does."""
 
     def stop(*_: object) -> None:
+        STOPPED.set()
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,5 +1,6 @@
 """What a suite counts while it runs, and whether it should go on."""
 
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,6 +9,10 @@ from pathlib import Path
 PROGRESS_SECONDS = 5.0
 SHORT = 300
 """Characters of a failure that a line shows; the folder that is kept has all."""
+
+
+STOPPED = threading.Event()
+"""Set when the operator has had enough; the KeyboardInterrupt that comes with it may be lost on its way."""
 
 
 class Skip(Exception):
@@ -73,9 +78,9 @@ class Tally:
         print(f"{self.suite}: FAILED, seed {self.seed}: {self.failures[-1].short}", flush=True)
 
     def over(self) -> bool:
-        """Enough rounds, or time is up."""
+        """Enough rounds, time is up, or somebody stopped it."""
         enough = self.rounds_wanted is not None and self.rounds >= self.rounds_wanted
-        return enough or (self.deadline is not None and time.monotonic() > self.deadline)
+        return enough or STOPPED.is_set() or (self.deadline is not None and time.monotonic() > self.deadline)
 
     @property
     def seconds(self) -> float:
