@@ -43,6 +43,8 @@ HEAD_PAGES = 2
 """LMDB's own, at the beginning of the file."""
 FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
+NEW_FILE = f"{FILE}.new"
+"""The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
 _MAP_FULL = "the store's map is full; delete something or start with a larger map"
@@ -120,6 +122,8 @@ class Environment:
             raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            if not (path / FILE).exists():
+                _make(path)
             self._lmdb = self._open()
             self._check_format()
             os.fsync(folder)
@@ -328,6 +332,15 @@ def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterato
         while more and (key := bytes(cursor.key())).startswith(prefix):
             yield key, cursor.value()
             more = cursor.next()
+
+
+def _make(path: Path) -> None:
+    """Make LMDB's file under another name, and give it its own when it is on the disk: a power cut leaves it whole."""
+    new = path / NEW_FILE
+    new.unlink(missing_ok=True)
+    with mapped_errors(), lmdb.open(os.fspath(new), subdir=False, lock=False) as made, made.begin(write=True) as txn:
+        txn.put(fmt.FORMAT_KEY, fmt.format_record())
+    new.replace(path / FILE)
 
 
 def _lock(path: Path) -> int:
