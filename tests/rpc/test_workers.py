@@ -198,7 +198,7 @@ def test_collections_come_and_go_through_either(wires: list[Wire]) -> None:
 
 
 def test_all_that_a_server_does_it_does_through_a_reader(wires: list[Wire]) -> None:
-    writer, reader = wires
+    _, reader = wires
     reader.create()
     keys = reader.fill(3000)
     *_, done = reader.ask("Build", apb.BuildRequest(collection="facts"))
