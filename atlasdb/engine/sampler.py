@@ -1,10 +1,10 @@
 """Recall as it is: now and then a fetch that was answered is answered once more, exactly, and the two are compared.
 
-    a fetch ──▶ descent and a copy of the delta, in one view ──▶ the trees, a record in each view ──▶ Sample
+    a fetch ──▶ descent and a copy of the delta, in one view ──▶ copies of the trees, a record in each view ──▶ Sample
 
 Trees are immutable, so that with the delta and the tombstones as they were, all those views show one state: the one
-that the descent saw. Where a fold or a build replaced the trees meanwhile, the sample is let go. Between records the
-thread rests, so that it takes a small share of one core whatever the size of the collection.
+that the descent saw. Where a fold or a build replaced the trees meanwhile, the sample is let go. Between comparisons
+the thread rests, so that it takes a small share of one core whatever the size of the collection.
 """
 
 import logging
@@ -37,6 +37,8 @@ ROWS_LIMIT: Final = 256
 """Fetches of more rows are not sampled."""
 DELTA_LIMIT: Final = 1 << 15
 """Nor are collections whose delta has more slots: it is soon folded."""
+AT_ONCE: Final = 1 << 16
+"""Products of slots and rows between two rests: a millisecond or two."""
 GIVEN_UP: Final = (AtlasError, Unsound)
 """A sample that can't be finished is no news: what is damaged a fetch, or verify, tells."""
 
@@ -101,7 +103,7 @@ def resting(share: float, wait: Callable[[float], bool]) -> Callable[[], None]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Slots of the delta, copied: keys int8 (n, D), and how many entries each has."""
+    """Slots of one record, copied: keys int8 (n, D), and how many entries each has."""
 
     keys: Vectors
     weights: Floats
@@ -122,17 +124,22 @@ def measure(engine: Engine, asked: Asked, rest: Callable[[], None]) -> Sample | 
     def same(view: View) -> bool:
         return view.record.id == record.id and view.woods().trees == woods.trees
 
+    def compare(part: _Part) -> None:
+        step = max(1, AT_ONCE // len(asked.rows))
+        for start in range(0, len(part.weights), step):
+            rest()
+            here = slice(start, start + step)
+            exact.add(part.keys.take(here), part.weights[here])
+
     for part in delta:
-        rest()
-        exact.add(part.keys, part.weights)
+        compare(part)
     for number in range(records):
-        rest()
         with engine.store.view(asked.name) as view:
             if not same(view):
                 return None
             as_it_was = replace(view.forest(), dead=dead, out=out)
-            _, keys, weights = slots_in(as_it_was, number, int(as_it_was.slots.counts[number]), sound=True)
-            exact.add(keys, weights)
+            part = _copied(as_it_was, number)
+        compare(part)
     judged = exact.judged(found.keys)
     if judged is None:
         return None
