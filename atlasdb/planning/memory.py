@@ -1,0 +1,44 @@
+"""Memory of a server: what it keeps while it serves, and what a build takes beside that."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from atlasdb.matrices import NODES_SHIFT, SLOTS_SHIFT
+from atlasdb.planning.disk import TreeSize
+from atlasdb.planning.shape import Shape
+from atlasdb.store import entries, values
+from atlasdb.tree import build, codes
+from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS
+
+WORD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BuildBytes:
+    """Bytes that a build takes at the worst moment of each stage, an entry, where keys have `dimension` dimensions, few
+    enough to be left out of account."""
+
+    dimension: int
+    stages: dict[str, float]
+
+
+def serving(shape: Shape, tree: TreeSize) -> int:
+    """Bytes beyond those of an empty server: where the records lie, twice for the rows that the writer looks up as well,
+    and the ROOTs. Pages of the file are not in it."""
+    records = (
+        (tree.nodes >> NODES_SHIFT, 1 + NODE_COLUMNS),
+        (tree.slots >> SLOTS_SHIFT, 1 + SLOT_COLUMNS),
+        (2 * (shape.entries // entries.RECORD_ENTRIES), 2 + entries.COLUMNS),
+        (2 * (shape.values // values.RECORD_VALUES), 2 + values.COLUMNS),
+    )
+    directories = sum(WORD * (count + 1) * columns for count, columns in records)
+    return directories + tree.roots * (shape.dimension + 4 + 4 * build.GATES)
+
+
+def building(trial: BuildBytes, shape: Shape, tree: TreeSize, given: int) -> int:
+    """Bytes that a build of `tree` from so many given slots takes, at its worst moment: what is not vectors as in the
+    trial, the given keys, and the nodes, of which it has two versions from the graph on, with their codes at the end."""
+    more = shape.dimension - trial.dimension
+    coded = WORD * (codes.words(shape.dimension) - codes.words(trial.dimension))
+    node = {"read": 0, "nodes": more, "ROOTs": more, "graph": 2 * more, "write": 2 * more + coded}
+    return ceil(max(each * shape.entries + node[name] * tree.nodes for name, each in trial.stages.items()) + more * given)
