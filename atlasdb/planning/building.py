@@ -3,7 +3,7 @@
     read     the given slots                        in proportion to them
     nodes    sort, metric, means of heads           n log n in what is given; the metric is measured on a sample
     ROOTs    k-means and assignment                 products of B nodes with sqrt(B) ROOTs: B^(3/2)
-    graph    each node walks twice                  B log B, slower as the vectors outgrow the caches
+    graph    each node walks twice                  B log B; near nodes are near in memory, too
     write    codes, records, synced commits         in proportion to the tree's bytes
 """
 
@@ -22,24 +22,6 @@ def stage_of(reported: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """Nanoseconds of comparing with one of many vectors, picked at random: of those that take `small` bytes together,
-    and of those that take `large`."""
-
-    small: int
-    small_ns: float
-    large: int
-    large_ns: float
-
-    def among(self, size: float) -> float:
-        """Of vectors that take `size` bytes, by the logarithm of it."""
-        if size <= self.small or self.large <= self.small:
-            return self.small_ns
-        part = log(size / self.small) / log(self.large / self.small)
-        return self.small_ns + min(1.0, part) * max(0.0, self.large_ns - self.small_ns)
-
-
-@dataclass(frozen=True, slots=True)
 class BuildTrial:
     """A build of `tree` from so many `given` slots: seconds by stage, those of the metric, multiplications a second."""
 
@@ -49,7 +31,6 @@ class BuildTrial:
     seconds: dict[str, float]
     metric: float
     products: float
-    compared: Compared
 
 
 def seconds(trial: BuildTrial, rows: RowBytes, given: int, tree: TreeSize) -> dict[str, float]:
@@ -58,13 +39,11 @@ def seconds(trial: BuildTrial, rows: RowBytes, given: int, tree: TreeSize) -> di
     sorting = max(0.0, took["nodes"] - trial.metric)
     sample = min(tree.slots, whiten.SAMPLE) / min(before.slots, whiten.SAMPLE)
     beside = max(0.0, took["ROOTs"] - _products(before, trial.dimension) / trial.products)
-    size = tree.nodes * trial.dimension
-    slower = trial.compared.among(size) / trial.compared.among(before.nodes * trial.dimension)
     return {
         "read": took["read"] * given / trial.given,
         "nodes": sorting * _n_log_n(given) / _n_log_n(trial.given) + trial.metric * sample,
         "ROOTs": beside * tree.nodes / before.nodes + _products(tree, trial.dimension) / trial.products,
-        "graph": took["graph"] * _n_log_n(tree.nodes) / _n_log_n(before.nodes) * slower,
+        "graph": took["graph"] * _n_log_n(tree.nodes) / _n_log_n(before.nodes),
         "write": took["write"] * sum(rows.tree(tree).values()) / sum(rows.tree(before).values()),
     }
 

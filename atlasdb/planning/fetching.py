@@ -3,15 +3,17 @@
 How much a walk opens is a matter of the keys, not of the machine. It was measured on real keys with the shipped
 reader's rows (python bench/descent.py DIR/real --entries 10000,30000,100000,300000,1478756 --queries 200): from 42 of
 1,369 nodes to 284 of 121,855, a little less than their square root, until the beam ends it. What it compares is in
-proportion to what it opens. The time is the trial's: that of a fetch by itself, and of each cache line that it reads;
-lines take longer the more memory they are picked from.
+proportion to what it opens. The time is the trial's: that of a fetch by itself, and of each cache line that it reads; to
+which comes what it takes longer to pick them from more memory than the trial's.
 """
 
+import mmap
 from dataclasses import dataclass
 from math import ceil
 
+import numpy as np
+
 from atlasdb.matrices import NODES_SHIFT
-from atlasdb.planning.building import Compared
 from atlasdb.planning.disk import TreeSize
 from atlasdb.planning.shape import Shape
 from atlasdb.tree import codes, descend, graph, scoring
@@ -23,6 +25,24 @@ OPENED, AMONG, GROWTH = 41.5, 1369, 0.43
 """So many nodes are opened among AMONG, and with the power GROWTH of their number more among more."""
 MET, LEFT = 14.4, 3.8
 """Nodes looked at by their codes, and compared, for each that is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Nanoseconds of comparing with something at a random place among so many bytes, `sizes` rising: with one cache line,
+    and with a vector."""
+
+    sizes: tuple[int, ...]
+    lines: tuple[float, ...]
+    vectors: tuple[float, ...]
+
+    def line(self, size: float) -> float:
+        """Among so many bytes, by the logarithm of it."""
+        return float(np.interp(np.log(size), np.log(self.sizes), self.lines))
+
+    def vector(self, size: float) -> float:
+        """The same."""
+        return float(np.interp(np.log(size), np.log(self.sizes), self.vectors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +79,40 @@ def counts(tree: TreeSize) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class FetchTrial:
-    """Microseconds of a fetch by itself and of each of its cache lines, with a tree of so many bytes; of a page of the
+    """Microseconds of a fetch by itself and of each of its cache lines, with so many bytes of vectors; of a page of the
     file that is not in memory."""
 
     itself: float
     line: float
     size: int
     page: float
-    page_bytes: int
+    picks: Picks
 
 
-def microseconds(trial: FetchTrial, compared: Compared, shape: Shape, tree: TreeSize, told: Counts) -> float:
+def vector_bytes(tree: TreeSize, dimension: int) -> int:
+    """Of nodes and slots."""
+    return (tree.nodes + tree.slots) * dimension
+
+
+def microseconds(trial: FetchTrial, dimension: int, tree: TreeSize, told: Counts) -> float:
     """Of a fetch in the server whose pages are all in memory; the wire is not in it."""
-    vector = ceil(shape.dimension / LINE)
-    size = tree.nodes * shape.dimension + tree.slots * shape.dimension
-    slower = max(0.0, compared.among(size) - compared.among(trial.size)) / vector / 1e3
-    roots = told.roots * compared.small_ns / 1e3  # one after the other, as the processor expects
-    return trial.itself + roots + told.lines(shape.dimension) * (trial.line + slower)
+    picks, size = trial.picks, vector_bytes(tree, dimension)
+    by_line = max(0.0, picks.line(size) - picks.line(trial.size))
+    by_vector = max(0.0, picks.vector(size) - picks.vector(trial.size))
+    farther = by_line * (2 * told.met + 5 * told.opened) + by_vector * (told.compared + told.opened)
+    return trial.itself + of_roots(picks, told) + told.lines(dimension) * trial.line + farther / 1e3
 
 
-def pages(trial: FetchTrial, shape: Shape, tree: TreeSize, told: Counts) -> float:
+def of_roots(picks: Picks, told: Counts) -> float:
+    """Microseconds of comparing with ROOTs, which come one after the other, as the processor expects."""
+    return told.roots * picks.vectors[0] / 1e3
+
+
+def pages(shape: Shape, tree: TreeSize, told: Counts) -> float:
     """Pages of the file that a fetch touches, if no two things that it reads share one: at most."""
     records = 1 + (tree.nodes >> NODES_SHIFT)
     scales = min(told.met, records) + min(told.compared, records)
-    node = 2 + 1 + 2 + shape.dimension * told.slots / max(told.opened, 1) / trial.page_bytes
-    vectors = told.compared * (1 + shape.dimension / trial.page_bytes)
+    node = 2 + 1 + 2 + shape.dimension * told.slots / max(told.opened, 1) / mmap.PAGESIZE
+    vectors = told.compared * (1 + shape.dimension / mmap.PAGESIZE)
     block = min(K, shape.entries) * (5 + 3)  # of a slot its ids, seals, subject and checksum; a value and its columns
     return scales + told.met + vectors + told.opened * node + block

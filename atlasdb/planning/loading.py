@@ -25,11 +25,12 @@ def commit_entries(dimension: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LoadSpeed:
-    """Seconds on this machine: of an entry by itself, of a look into one record of the index, of a pair that a sweep
-    rewrites."""
+    """Seconds on this machine: of an entry by itself, of a look into one record of the index, of a hash that is looked
+    for in it, of a pair that a sweep rewrites."""
 
     entry: float
     look: float
+    hash: float
     rewritten: float
 
 
@@ -48,11 +49,11 @@ class Growth:
         """Pairs on disk; those that a sweep has written into leaves are in their runs as well."""
         return self.leaves + sum(self.runs) + (1 + self.done) * sum(self.frozen)
 
-    def looks(self, wanted: float) -> float:
-        """Records that so many hashes are looked for in."""
-        leaves = self.leaves / index.LEAF_PAIRS
+    def search(self, wanted: float, speed: LoadSpeed) -> float:
+        """Seconds of looking for so many hashes: for all of them in each run, for each in one leaf."""
+        leaves, runs = self.leaves / index.LEAF_PAIRS, len(self.runs) + len(self.frozen)
         touched = leaves * (1 - exp(-wanted / leaves)) if leaves else 0
-        return len(self.runs) + len(self.frozen) + touched
+        return (runs + touched) * speed.look + wanted * (runs + (leaves > 0)) * speed.hash
 
     def add(self, pairs: float) -> float:
         """A commit; the pairs that it rewrites."""
@@ -96,9 +97,9 @@ def loaded(shape: Shape, speed: LoadSpeed) -> Load:
     share = shape.values / shape.entries
     while done < shape.entries:
         some = min(commit, shape.entries - done)
-        looks = triples.looks(BATCH) + values.looks(BATCH)
+        looks = some / BATCH * (triples.search(BATCH, speed) + values.search(BATCH, speed))
         rewritten = triples.add(some) + values.add(share * some)
-        passed += some * speed.entry + some / BATCH * looks * speed.look + rewritten * speed.rewritten
+        passed += some * speed.entry + looks + rewritten * speed.rewritten
         done += some
         marks.append((float(done), passed))
     return Load(*zip(*marks, strict=True), triples.stored + values.stored)
