@@ -87,7 +87,7 @@ def _spread(draw: np.random.Generator, count: int, owners: int) -> Ints:
 
 
 def _decaying(draw: np.random.Generator, count: int, dimension: int) -> Floats:
-    spread = (1 + np.arange(dimension, dtype=np.float32)) ** np.float32(-0.35)
+    spread = (1 + np.arange(dimension, dtype=np.float32)) ** np.float32(-0.5)
     spread /= np.linalg.norm(spread)
     drawn: Floats = draw.standard_normal((count, dimension), np.float32) * spread
     return drawn

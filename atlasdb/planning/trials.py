@@ -123,7 +123,7 @@ def _loaded(drawn: Drawn, database: Database) -> float:
 
 def _fetched(drawn: Drawn, database: Database, tree: TreeSize, picks: Picks) -> tuple[float, float]:
     """Microseconds of a fetch by itself, and of each cache line: a straight line through all fetches."""
-    lines, spent = [], []  # DBG
+    lines, spent = [], []
     for rows in drawn.rows(FETCHES):
         explanation = database.explain(NAME, rows, K).explanation
         assert explanation is not None
