@@ -1,10 +1,10 @@
 """The time that a build takes, stage by stage: what it took in the trial, times how much more there is to do.
 
-    read     the given slots                        in proportion to them
-    nodes    sort, metric, means of heads           n log n in what is given; the metric is measured on a sample
-    ROOTs    k-means and assignment                 products of B nodes with sqrt(B) ROOTs: B^(3/2)
-    graph    each node walks twice                  B log B; near nodes are near in memory, too
-    write    codes, records, synced commits         in proportion to the tree's bytes
+read     the given slots                        in proportion to them
+nodes    sort, metric, means of heads           n log n in what is given; the metric is measured on a sample
+ROOTs    k-means and assignment                 products of B nodes with sqrt(B) ROOTs: B^(3/2)
+graph    each node walks twice                  B log B; near nodes are near in memory, too
+write    codes, records, synced commits         in proportion to the tree's bytes
 """
 
 from dataclasses import dataclass

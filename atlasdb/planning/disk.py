@@ -24,7 +24,9 @@ from atlasdb_contract.types import Vectors
 
 SAMPLE = 1 << 14
 """Most rows of a kind that are written: four full records."""
-MAP_BYTES = 1 << 30
+SAMPLE_ENTRIES = 1 << 20
+"""Most entries of the slots that are written."""
+MAP_BYTES = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class TreeSize:
     @property
     def roots(self) -> int:
         """As a build makes them."""
-        return max(1, round(build.ROOTS * self.nodes**0.5))
+        return max(1, round(build.ROOTS * float(self.nodes) ** 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class _Writing:
     def all(self) -> RowBytes:
         shape = self.shape
         some = min(SAMPLE, shape.entries)
-        slots = min(SAMPLE, shape.slots)
+        slots = max(1, min(SAMPLE, shape.slots, SAMPLE_ENTRIES * shape.slots // shape.entries))
         held = max(slots, round(slots * shape.entries / shape.slots))
         roots = TreeSize(shape.entries, shape.slots, shape.heads).roots
         return RowBytes(

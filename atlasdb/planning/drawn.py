@@ -77,7 +77,10 @@ class Drawn:
         size = np.sqrt(self.shape.dimension)
         aside = draw.standard_normal(wanted.shape, np.float32) / size
         copies = 0.1 * draw.standard_normal((fetches, ROWS, self.shape.dimension), np.float32) / size
-        return [quantise(LENGTH * (0.6 * key + 0.7 * by + each)) for key, by, each in zip(wanted, aside, copies, strict=True)]
+        return [
+            quantise(LENGTH * (0.6 * key + 0.7 * by + each))
+            for key, by, each in zip(wanted, aside, copies, strict=True)
+        ]
 
 
 def _spread(draw: np.random.Generator, count: int, owners: int) -> Ints:

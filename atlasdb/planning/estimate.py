@@ -147,6 +147,14 @@ def _fetch(shape: Shape, trial: Trial, tree: TreeSize) -> Fetch:
     told = fetching.counts(tree)
     warm = fetching.microseconds(trial.fetch, shape.dimension, tree, told)
     touched = fetching.pages(shape, tree, told)
-    numbers = (round(each) for each in (told.roots, told.met, told.compared, told.opened, told.slots))
-    read = round(told.read(shape.dimension))
-    return Fetch(*numbers, read, warm, round(touched), warm + touched * trial.fetch.page)
+    return Fetch(
+        roots=round(told.roots),
+        codes=round(told.met),
+        nodes=round(told.compared),
+        opened=round(told.opened),
+        slots=round(told.slots),
+        bytes_read=round(told.read(shape.dimension)),
+        warm_us=warm,
+        pages=round(touched),
+        cold_us=warm + touched * trial.fetch.page,
+    )

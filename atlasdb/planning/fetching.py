@@ -3,8 +3,8 @@
 How much a walk opens is a matter of the keys, not of the machine. It was measured on real keys with the shipped
 reader's rows (python bench/descent.py DIR/real --entries 10000,30000,100000,300000,1478756 --queries 200): from 42 of
 1,369 nodes to 284 of 121,855, a little less than their square root, until the beam ends it. What it compares is in
-proportion to what it opens. The time is the trial's: that of a fetch by itself, and of each cache line that it reads; to
-which comes what it takes longer to pick them from more memory than the trial's.
+proportion to what it opens. The time is the trial's: that of a fetch by itself, and of each cache line that it reads;
+and what it takes longer to pick them from more memory than the trial's.
 """
 
 import mmap
@@ -29,8 +29,8 @@ MET, LEFT = 14.4, 3.8
 
 @dataclass(frozen=True, slots=True)
 class Picks:
-    """Nanoseconds of comparing with something at a random place among so many bytes, `sizes` rising: with one cache line,
-    and with a vector."""
+    """Nanoseconds of comparing with something at a random place among so many bytes, `sizes` rising: with one cache
+    line, and with a vector."""
 
     sizes: tuple[int, ...]
     lines: tuple[float, ...]

@@ -54,7 +54,9 @@ def grown(shape: Shape, whole: TreeSize, load: Load, took: Took) -> Grown:
             break
         start = max(now, float(np.interp(wanted, load.entries, load.seconds)))
         held = int(np.interp(start, load.seconds, load.entries))
-        kept, taken, size = [], [], held - folded
+        kept: list[TreeSize] = []
+        taken: list[TreeSize] = []
+        size = held - folded
         for tree in sorted(trees, key=lambda tree: tree.entries):
             if not kept and tree.entries < GROWTH * size:
                 taken.append(tree)

@@ -102,4 +102,5 @@ def loaded(shape: Shape, speed: LoadSpeed) -> Load:
         passed += some * speed.entry + looks + rewritten * speed.rewritten
         done += some
         marks.append((float(done), passed))
-    return Load(*zip(*marks, strict=True), triples.stored + values.stored)
+    entries, seconds = zip(*marks, strict=True)
+    return Load(entries, seconds, triples.stored + values.stored)

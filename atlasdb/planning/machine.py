@@ -24,11 +24,12 @@ PICKS = 1 << 17
 AHEAD = 8
 """Vectors that are asked for ahead of the one that is compared, as a walk asks for those of a node's links."""
 SIZES = (1 << 20, 1 << 24, 1 << 28, 1 << 30)
-"""Bytes that vectors are picked from: from what any processor has in a cache on; at most a quarter of the free memory."""
+"""Bytes that vectors are picked from, beginning with what any processor has in a cache; at most a quarter of the free
+memory."""
 ROWS, CENTROIDS = 8192, 2048
 RUNS = 2 * SWEEP_PAIRS // RUN_PAIRS
 """Runs of the index that is tried."""
-FEW = 64
+FEW, SEARCHES = 64, 9
 PAGE_READS = 256
 PAGE_SECONDS = 0.5
 MAP_BYTES = 1 << 30
@@ -91,19 +92,31 @@ def index_speed(folder: Path) -> tuple[float, float, float]:
     try:
         with environment.writing() as txn:
             environment.open_tables(txn, CollectionId(1))
-            one = Index(txn, environment.tables(CollectionId(1)), Space.TRIPLES, lambda ids: np.ones(len(ids), np.bool_))
+            one = Index(
+                txn, environment.tables(CollectionId(1)), Space.TRIPLES, lambda ids: np.ones(len(ids), np.bool_)
+            )
             ids = np.arange(RUN_PAIRS, dtype=np.uint64)
             for _ in range(RUNS):
                 one.append(np.sort(draw.integers(0, 1 << 63, RUN_PAIRS, np.uint64)), ids)
+            in_runs = _search_seconds(one, BATCH)
             begun = time.perf_counter()
             one.step()  # all of its runs, into leaves
             swept = time.perf_counter() - begun
-            few, many = (draw.integers(0, 1 << 63, count, np.uint64) for count in (FEW, BATCH))
-            look, looks = (quickest(lambda wanted=wanted: one.find(wanted), 5) for wanted in (few, many))  # type: ignore[misc]
-            records = RUNS * RUN_PAIRS / LEAF_PAIRS
-            return look / records, max(0.0, looks - look) / (BATCH - FEW), swept / (RUNS * RUN_PAIRS)
+            in_leaves = _search_seconds(one, BATCH)
+            look = _search_seconds(one, FEW) / (RUNS * RUN_PAIRS / LEAF_PAIRS)
+            return look, max(0.0, in_runs - in_leaves) / ((RUNS - 1) * BATCH), swept / (RUNS * RUN_PAIRS)
     finally:
         environment.close()
+
+
+def _search_seconds(one: Index, count: int) -> float:
+    """Of looking for so many hashes, others each time: as a rule."""
+    draw = np.random.default_rng(count)
+    spent = []
+    for _ in range(SEARCHES):
+        wanted = draw.integers(0, 1 << 63, count, np.uint64)
+        spent.append(quickest(lambda wanted=wanted: one.find(wanted), 1))  # type: ignore[misc]
+    return float(np.median(spent))
 
 
 def page_microseconds(file: Path) -> float:
@@ -114,12 +127,11 @@ def page_microseconds(file: Path) -> float:
     buffer = mmap.mmap(-1, size)
     descriptor = _uncached(file)
     try:
-        begun = time.perf_counter()
-        for done, place in enumerate(places.tolist(), 1):
-            os.preadv(descriptor, [buffer], place)
-            if (spent := time.perf_counter() - begun) > PAGE_SECONDS:
-                break
-        return 1e6 * spent / done
+        done, begun = 0, time.perf_counter()
+        while done < PAGE_READS and time.perf_counter() < begun + PAGE_SECONDS:
+            os.preadv(descriptor, [buffer], int(places[done]))
+            done += 1
+        return 1e6 * (time.perf_counter() - begun) / done
     finally:
         os.close(descriptor)
         buffer.close()

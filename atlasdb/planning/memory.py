@@ -23,8 +23,8 @@ class BuildBytes:
 
 
 def serving(shape: Shape, tree: TreeSize) -> int:
-    """Bytes beyond those of an empty server: where the records lie, twice for the rows that the writer looks up as well,
-    and the ROOTs. Pages of the file are not in it."""
+    """Bytes beyond those of an empty server: where the records lie (twice for rows, which the writer looks up, too), and
+    the ROOTs. Pages of the file are not in it."""
     records = (
         (tree.nodes >> NODES_SHIFT, 1 + NODE_COLUMNS),
         (tree.slots >> SLOTS_SHIFT, 1 + SLOT_COLUMNS),
@@ -37,8 +37,10 @@ def serving(shape: Shape, tree: TreeSize) -> int:
 
 def building(trial: BuildBytes, shape: Shape, tree: TreeSize, given: int) -> int:
     """Bytes that a build of `tree` from so many given slots takes, at its worst moment: what is not vectors as in the
-    trial, the given keys, and the nodes, of which it has two versions from the graph on, with their codes at the end."""
+    trial, the given keys, and the nodes, of which it has two versions from the graph on and at the end the codes."""
     more = shape.dimension - trial.dimension
     coded = WORD * (codes.words(shape.dimension) - codes.words(trial.dimension))
     node = {"read": 0, "nodes": more, "ROOTs": more, "graph": 2 * more, "write": 2 * more + coded}
-    return ceil(max(each * shape.entries + node[name] * tree.nodes for name, each in trial.stages.items()) + more * given)
+    return ceil(
+        max(each * shape.entries + node[name] * tree.nodes for name, each in trial.stages.items()) + more * given
+    )

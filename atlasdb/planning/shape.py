@@ -10,6 +10,9 @@ SLOTS_LIMIT = (1 << 32) - 2
 NODES_LIMIT = 1 << 31
 """A tree names its INTER nodes by i32."""
 
+LEAST_SHARE = 1e-4
+"""With fewer distinct keys a record of slots would be too long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -34,14 +37,14 @@ class Shape:
         if not 3 <= self.text_bytes <= 1 << 20:
             raise InvalidArgument(f"{self.text_bytes:g} bytes of text an entry: it goes from 3 to {1 << 20:,}")
         for what, share in (("keys", self.distinct_keys), ("values", self.distinct_values)):
-            if not 0 < share <= 1:
-                raise InvalidArgument(f"the share of distinct {what} is {share:g}; it is above 0 and at most 1")
-        if not 1 <= self.entries_a_head:
+            if not LEAST_SHARE <= share <= 1:
+                raise InvalidArgument(f"the share of distinct {what} is {share:g}; it goes from {LEAST_SHARE:g} to 1")
+        if not self.entries_a_head >= 1:
             raise InvalidArgument(f"{self.entries_a_head:g} entries a head: a head has 1 or more")
         if self.distinct_keys * self.entries_a_head < 0.999:
             raise InvalidArgument(
-                f"{self.entries_a_head:g} entries a head and {self.distinct_keys:g} distinct keys an entry are less than one "
-                "key a head; raise one of the two"
+                f"{self.entries_a_head:g} entries a head, {self.distinct_keys:g} distinct keys an entry: "
+                "less than one key a head; raise one of the two"
             )
         if self.slots > SLOTS_LIMIT or self.heads >= NODES_LIMIT:
             raise InvalidArgument(

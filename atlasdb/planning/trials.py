@@ -5,7 +5,7 @@ import tracemalloc
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -149,10 +149,7 @@ def _traced(shape: Shape, folder: Path) -> BuildBytes:
     """What a build allocates beside vectors, an entry more: from two builds of vectors of hardly a dimension."""
     peaks = []
     for entries in BARE_ENTRIES:
-        bare = Shape(
-            entries, BARE_DIMENSION, shape.text_bytes, min(shape.entries_a_head, entries), shape.distinct_keys,
-            shape.distinct_values,
-        )  # fmt: skip
+        bare = replace(shape, entries=entries, dimension=BARE_DIMENSION)
         peaks.append(_peaks(Drawn.of(bare), folder / f"bare-{entries}"))
     less, more = peaks
     step = BARE_ENTRIES[1] - BARE_ENTRIES[0]

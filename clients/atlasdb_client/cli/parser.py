@@ -13,7 +13,10 @@ SERVER_VARIABLE = "ATLASDB_SERVER"
 GLOBAL_VALUES = ("--server",)
 """Flags before the command that take a value."""
 BUILT_IN = ("load", "collections", "build", "stats", "verify", "search", "explain", "get", "delete", "export", "count")
-EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
+EXTENSION_HELP = {
+    "serve": "run a server on a folder (needs atlasdb[server])",
+    "plan": "tell what a collection of some size needs on this machine (needs atlasdb[server])",
+}
 
 
 class Parser(argparse.ArgumentParser):
