@@ -5,7 +5,7 @@ So what a row takes has LMDB's pages in it, and follows the format by itself. Re
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class TreeSize:
     @property
     def roots(self) -> int:
         """As a build makes them."""
-        return max(1, round(build.ROOTS * float(self.nodes) ** 0.5))
+        return max(1, round(build.ROOTS * sqrt(self.nodes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ class BuildBytes:
 
 
 def serving(shape: Shape, tree: TreeSize) -> int:
-    """Bytes beyond those of an empty server: where the records lie (twice for rows, which the writer looks up, too), and
-    the ROOTs. Pages of the file are not in it."""
+    """Bytes beyond those of an empty server: where the records lie (twice for rows, as the writer looks them up too)
+    and the ROOTs. Pages of the file are not in it."""
     records = (
         (tree.nodes >> NODES_SHIFT, 1 + NODE_COLUMNS),
         (tree.slots >> SLOTS_SHIFT, 1 + SLOT_COLUMNS),
