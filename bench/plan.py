@@ -62,7 +62,7 @@ def pairs(plan: Plan, load: dict[str, Any], fetches: list[dict[str, Any]]) -> It
     yield "INTER nodes", plan.nodes, load["nodes"]
     yield "loaded a second, at the end", plan.load.last_rate, load["last/s"]
     yield "build, s", plan.build.seconds, load["build s"]
-    yield "memory, serving, MB", plan.memory.serving / 2**20, load["memory MB"]
+    yield "memory by the size, MB", plan.memory.kept / 2**20, load["memory MB"]
     for line in fetches:
         if (line["entries"], line["rows"], line["k"]) == (plan.shape.entries, ROWS, K):
             yield "fetch, ms", plan.fetch.warm_us / 1e3, line["p50 ms"]

@@ -71,14 +71,19 @@ def tables(shape: Shape, rows: RowBytes, tree: TreeSize, pairs: float) -> dict[s
     return flat | rows.tree(tree)
 
 
-def measured(shape: Shape, folder: Path) -> RowBytes:
-    """Of collections of this shape. `folder` is for the scratch store, made there and left."""
+def tree_of(shape: Shape, pieces: float) -> TreeSize:
+    """The tree of all entries; `pieces` nodes for each head."""
+    return TreeSize(shape.entries, shape.slots, max(1, round(shape.heads * pieces)))
+
+
+def measured(shape: Shape, tree: TreeSize, folder: Path) -> RowBytes:
+    """Of a collection of this shape with this tree. `folder` is for the scratch store, made there and left."""
     environment = Environment(folder, MAP_BYTES)
     try:
         with environment.writing() as txn:
             collection = CollectionId(1)
             environment.open_tables(txn, collection)
-            return _Writing(txn, environment.tables(collection), shape).all()
+            return _Writing(txn, environment.tables(collection), shape, tree).all()
     finally:
         environment.close()
 
@@ -90,21 +95,21 @@ class _Writing:
     txn: Txn
     tables: Tables
     shape: Shape
+    tree: TreeSize
 
     def all(self) -> RowBytes:
         shape = self.shape
         some = min(SAMPLE, shape.entries)
         slots = max(1, min(SAMPLE, shape.slots, SAMPLE_ENTRIES * shape.slots // shape.entries))
         held = max(slots, round(slots * shape.entries / shape.slots))
-        roots = TreeSize(shape.entries, shape.slots, shape.heads).roots
         return RowBytes(
             entry=self._grown("entries", some, self._entries),
             value=self._grown("values", min(SAMPLE, shape.values), self._values),
             pair=self._grown("index", min(RUN_PAIRS, shape.entries), self._pairs),
             delta_slot=self._grown("postings", some, lambda n: self._delta(self._slots(n, n))),
             slot=self._grown("postings", slots, lambda n: self._tree(self._slots(n, held))),
-            node=self._grown("nodes", min(SAMPLE, shape.heads), lambda n: self._nodes(n, Level.INTER)),
-            root=self._grown("nodes", min(SAMPLE, roots), lambda n: self._nodes(n, Level.ROOT)),
+            node=self._grown("nodes", min(SAMPLE, self.tree.nodes), lambda n: self._nodes(n, Level.INTER)),
+            root=self._grown("nodes", min(SAMPLE, self.tree.roots), lambda n: self._nodes(n, Level.ROOT)),
             places=self._grown("nodes", 1, self._places),
         )
 

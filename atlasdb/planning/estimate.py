@@ -38,10 +38,12 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes beyond an empty server's: what it keeps while it serves, what a build takes. And pages of the file that
-    fetches go to: of nodes, in every walk, and of all that a fetch may touch."""
+    """Bytes: of a server's process while it serves, without what encodes texts; how much of that comes with the size;
+    what a build takes beside it. And pages of the file that fetches go to: of nodes, in every walk, and of all that a
+    fetch may touch."""
 
     serving: int
+    kept: int
     building: int
     node_pages: int
     all_pages: int
@@ -100,7 +102,7 @@ class Plan:
 
 def estimated(shape: Shape, trial: Trial, machine: Machine) -> Plan:
     """Of a collection that is loaded in one go and then built."""
-    whole = tree_of(shape, trial.pieces)
+    whole = disk.tree_of(shape, trial.pieces)
 
     def stages(given: int, tree: TreeSize) -> dict[str, float]:
         return building.seconds(trial.build, trial.rows, given, tree)
@@ -118,7 +120,8 @@ def estimated(shape: Shape, trial: Trial, machine: Machine) -> Plan:
         whole.roots,
         kept,
         Memory(
-            memory.serving(shape, whole),
+            trial.process + memory.kept(shape, whole),
+            memory.kept(shape, whole),
             memory.building(trial.bytes, shape, whole, grown.given),
             kept.tables["nodes"],
             pages,
@@ -128,11 +131,6 @@ def estimated(shape: Shape, trial: Trial, machine: Machine) -> Plan:
         _fetch(shape, trial, whole),
         machine,
     )
-
-
-def tree_of(shape: Shape, pieces: float) -> TreeSize:
-    """The tree of all entries; `pieces` nodes for each head."""
-    return TreeSize(shape.entries, shape.slots, max(1, round(shape.heads * pieces)))
 
 
 def disk_of(shape: Shape, rows: RowBytes, whole: TreeSize, grown: Grown, pairs: float) -> Disk:

@@ -78,6 +78,12 @@ def _pick_ns(memory: npt.NDArray[np.int8], width: int) -> float:
     return 1e9 * quickest(lambda: _compare(data, picked, row, AHEAD)) / PICKS
 
 
+def process_bytes() -> int:
+    """Memory of this process, without pages of files."""
+    info = psutil.Process().memory_info()
+    return int(info.rss - info.shared)
+
+
 def products(dimension: int) -> float:
     """Multiplications a second of the matrix products that ROOTs are found by."""
     draw = np.random.default_rng(0)

@@ -22,9 +22,9 @@ class BuildBytes:
     stages: dict[str, float]
 
 
-def serving(shape: Shape, tree: TreeSize) -> int:
-    """Bytes beyond those of an empty server: where the records lie (twice for rows, as the writer looks them up too)
-    and the ROOTs. Pages of the file are not in it."""
+def kept(shape: Shape, tree: TreeSize) -> int:
+    """Bytes that a server keeps of a collection: where the records lie (rows' twice: the writer looks them up too) and the
+    ROOTs. Pages of the file are not in it."""
     records = (
         (tree.nodes >> NODES_SHIFT, 1 + NODE_COLUMNS),
         (tree.slots >> SLOTS_SHIFT, 1 + SLOT_COLUMNS),

@@ -35,10 +35,10 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"disk: {name}", f"{size(held)}, {held / plan.shape.entries:.1f} bytes an entry"
     yield "disk, in use", f"{size(disk.in_use)}, {disk.in_use / plan.shape.entries:.0f} bytes an entry"
     yield "disk, file while built", f"{size(disk.peak)} of {size(plan.machine.room)} free here"
-    yield "memory, serving", f"{size(memory.serving)} beyond an empty server's, and pages of the file:"
+    yield "memory, serving", f"{size(memory.serving)}, {size(memory.kept)} of it by the size; and pages of the file:"
     yield "  for quick walks", f"{size(memory.node_pages)}, the nodes"
     yield "  for all of a fetch", f"{size(memory.all_pages)}, with postings and values"
-    yield "memory, building", f"{size(memory.building)} of {size(plan.machine.memory)} here"
+    yield "memory, building", f"{size(memory.building)} more, of {size(plan.machine.memory)} here"
     yield "load", f"{duration(load.seconds)}; {load.rate:,.0f} entries a second, {load.last_rate:,.0f} at the end"
     if load.folds:
         yield "  folds beside it", f"{load.folds}, {duration(load.fold_seconds)} in all"
@@ -61,8 +61,8 @@ def warnings(plan: Plan) -> list[str]:
         found.append(f"The disk is too small: {size(plan.disk.peak)} are needed, {size(plan.machine.room)} are free.")
     if plan.disk.peak > MAP_BYTES:
         found.append(f"The server needs a larger map: --map-bytes {2 * plan.disk.peak}.")
-    if plan.memory.building > plan.machine.memory:
-        needed, there = size(plan.memory.building), size(plan.machine.memory)
+    if plan.memory.building + plan.memory.serving > plan.machine.memory:
+        needed, there = size(plan.memory.building + plan.memory.serving), size(plan.machine.memory)
         found.append(f"A build does not fit into memory: {needed} are needed, there are {there}.")
     if plan.memory.node_pages > plan.machine.memory:
         found.append("The nodes do not fit into memory: fetches will read from the disk.")

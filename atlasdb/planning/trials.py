@@ -14,7 +14,7 @@ import numpy as np
 from atlasdb.engine.database import Database
 from atlasdb.planning import machine
 from atlasdb.planning.building import STAGES, BuildTrial, stage_of
-from atlasdb.planning.disk import RowBytes, TreeSize, measured
+from atlasdb.planning.disk import RowBytes, TreeSize, measured, tree_of
 from atlasdb.planning.drawn import Drawn
 from atlasdb.planning.fetching import Counts, FetchTrial, K, Picks, of_roots, vector_bytes
 from atlasdb.planning.loading import AHEAD, BATCH, LoadSpeed
@@ -51,6 +51,8 @@ class Trial:
     build: BuildTrial
     bytes: BuildBytes
     fetch: FetchTrial
+    process: int
+    """Bytes of memory of a process that has served a small collection."""
 
 
 def pieces(drawn: Drawn) -> float:
@@ -62,11 +64,10 @@ def pieces(drawn: Drawn) -> float:
 
 def run(shape: Shape, folder: Path, say: Say) -> Trial:
     """Some ten seconds, once all loops are compiled. `folder` is empty; what is made there is left."""
-    say("the format")
-    rows = measured(shape, folder / "rows")
     say("the compiled loops")
     small = Drawn.of(shape.cut(COMPILING))
     _life(small, folder / "compiling", Picks((1,), (0.0,), (0.0,)), 1.0)
+    process = machine.process_bytes()
     say("memory and products")
     picks, products = machine.picks(shape.dimension), machine.products(shape.dimension)
     index = machine.index_speed(folder / "index")
@@ -75,7 +76,10 @@ def run(shape: Shape, folder: Path, say: Say) -> Trial:
     entry, built, fetched = _life(drawn, folder / "trial", picks, products)
     say("the memory of a build")
     traced = _traced(shape, folder)
-    return Trial(rows, built.tree.nodes / drawn.shape.heads, LoadSpeed(entry, *index), built, traced, fetched)
+    say("the format")
+    many = built.tree.nodes / drawn.shape.heads
+    rows = measured(shape, tree_of(shape, many), folder / "rows")
+    return Trial(rows, many, LoadSpeed(entry, *index), built, traced, fetched, process)
 
 
 def _life(drawn: Drawn, folder: Path, picks: Picks, products: float) -> tuple[float, BuildTrial, FetchTrial]:
