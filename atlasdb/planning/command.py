@@ -17,7 +17,7 @@ OK, FAILED, MISUSED = 0, 1, 2
 """Exit status."""
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """As in a server."""
-_NUMBER = re.compile(r"\d[\d_,]*(\.\d+)?([eE]\+?\d{1,2})?")
+_NUMBER = re.compile(r"\d[\d_,]*(\.\d+)?([eE][+-]?\d{1,2})?")
 
 
 class _Parser(argparse.ArgumentParser):

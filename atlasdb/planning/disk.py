@@ -22,8 +22,8 @@ from atlasdb.tree.slots import Slots
 from atlasdb_contract.ids import CollectionId, Generation
 from atlasdb_contract.types import Vectors
 
-SAMPLE = 1 << 14
-"""Most rows of a kind that are written: four full records."""
+SAMPLE = 1 << 13
+"""Most rows of a kind that are written: two full records, or eight of nodes."""
 SAMPLE_ENTRIES = 1 << 20
 """Most entries of the slots that are written."""
 MAP_BYTES = 1 << 32

@@ -20,13 +20,17 @@ from atlasdb.tree import kmeans
 from atlasdb.tree.kernels import dot, prefetch
 from atlasdb_contract.ids import CollectionId
 
+PICKED = 1 << 25
+"""Bytes that are compared in one turn, at most in"""
 PICKS = 1 << 17
+"""vectors."""
 AHEAD = 8
 """Vectors that are asked for ahead of the one that is compared, as a walk asks for those of a node's links."""
 SIZES = (1 << 20, 1 << 24, 1 << 28, 1 << 30)
 """Bytes that vectors are picked from, beginning with what any processor has in a cache; at most a quarter of the free
 memory."""
-ROWS, CENTROIDS = 8192, 2048
+CENTROIDS, NUMBERS = 2048, 1 << 21
+"""Of the products that are tried: so many centroids, and vectors of so many numbers together."""
 RUNS = 2 * SWEEP_PAIRS // RUN_PAIRS
 """Runs of the index that is tried."""
 FEW, SEARCHES = 64, 9
@@ -73,9 +77,9 @@ def picks(dimension: int) -> Picks:
 
 def _pick_ns(memory: npt.NDArray[np.int8], width: int) -> float:
     data = memory[: len(memory) // width * width].reshape(-1, width)
-    picked = np.random.default_rng(0).integers(0, len(data), PICKS)
+    picked = np.random.default_rng(0).integers(0, len(data), min(PICKS, PICKED // width))
     row = np.ones(width, np.int8)
-    return 1e9 * quickest(lambda: _compare(data, picked, row, AHEAD)) / PICKS
+    return 1e9 * quickest(lambda: _compare(data, picked, row, AHEAD)) / len(picked)
 
 
 def process_bytes() -> int:
@@ -87,8 +91,9 @@ def process_bytes() -> int:
 def products(dimension: int) -> float:
     """Multiplications a second of the matrix products that ROOTs are found by."""
     draw = np.random.default_rng(0)
-    vectors, centroids = (draw.standard_normal((n, dimension), np.float32) for n in (ROWS, CENTROIDS))
-    return float(ROWS * CENTROIDS * dimension) / quickest(lambda: kmeans.nearest(vectors, centroids), 2)
+    rows = max(1, NUMBERS // dimension)
+    vectors, centroids = (draw.standard_normal((n, dimension), np.float32) for n in (rows, CENTROIDS))
+    return float(rows * CENTROIDS * dimension) / quickest(lambda: kmeans.nearest(vectors, centroids), 2)
 
 
 def index_speed(folder: Path) -> tuple[float, float, float]:

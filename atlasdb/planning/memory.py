@@ -23,8 +23,10 @@ class BuildBytes:
 
 
 def kept(shape: Shape, tree: TreeSize) -> int:
-    """Bytes that a server keeps of a collection: where the records lie (rows' twice: the writer looks them up too) and the
-    ROOTs. Pages of the file are not in it."""
+    """Bytes that a server keeps of a collection: where the records lie, and the ROOTs; pages of the file are not in it.
+
+    Where rows lie is kept twice, as the writer looks them up too.
+    """
     records = (
         (tree.nodes >> NODES_SHIFT, 1 + NODE_COLUMNS),
         (tree.slots >> SLOTS_SHIFT, 1 + SLOT_COLUMNS),

@@ -25,9 +25,12 @@ from atlasdb.tree import build, whiten
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, Progress
 
 ENTRIES = 100_000
-"""Of the trial, if the dimension is no larger than"""
-USUAL = 384
-LEAST_ENTRIES = 10_000
+"""Of the trial, at most,"""
+HEADS = 8_500
+"""and heads, unless that is less than"""
+LEAST_ENTRIES = 6_000
+NUMBERS = ENTRIES * 384
+"""Of the keys of its entries, at most; the fewer, the shorter the trial."""
 COMPILING = 4096
 """Entries that everything is done to beforehand, so that all loops are compiled."""
 BARE_DIMENSION = 4
@@ -62,6 +65,12 @@ def pieces(drawn: Drawn) -> float:
     return (len(starts) - 1) / drawn.shape.heads
 
 
+def trial_entries(shape: Shape) -> int:
+    """As many as ten seconds are enough for."""
+    fitting = min(ENTRIES, round(HEADS * shape.entries_a_head), NUMBERS // shape.dimension)
+    return max(LEAST_ENTRIES, fitting)
+
+
 def run(shape: Shape, folder: Path, say: Say) -> Trial:
     """Some ten seconds, once all loops are compiled. `folder` is empty; what is made there is left."""
     say("the compiled loops")
@@ -72,7 +81,7 @@ def run(shape: Shape, folder: Path, say: Say) -> Trial:
     picks, products = machine.picks(shape.dimension), machine.products(shape.dimension)
     index = machine.index_speed(folder / "index")
     say("a small collection")
-    drawn = Drawn.of(shape.cut(max(LEAST_ENTRIES, min(ENTRIES, ENTRIES * USUAL // shape.dimension))))
+    drawn = Drawn.of(shape.cut(trial_entries(shape)))
     entry, built, fetched = _life(drawn, folder / "trial", picks, products)
     say("the memory of a build")
     traced = _traced(shape, folder)
