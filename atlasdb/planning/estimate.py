@@ -1,5 +1,6 @@
 """The plan of a collection: what the trial tells of the size that is asked for. Pure; design "A plan"."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,18 @@ from atlasdb.planning.trials import Trial
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is, in bytes: memory in all, free room on the disk."""
+    """What there is: bytes of memory in all and of free room on the disk, cores, and how many were busy."""
 
     memory: int
     room: int
+    cores: int
+    busy: float
 
     @staticmethod
     def here(folder: Path) -> "Machine":
         """This one, with the disk of a folder."""
-        return Machine(psutil.virtual_memory().total, shutil.disk_usage(folder).free)
+        memory, room = psutil.virtual_memory().total, shutil.disk_usage(folder).free
+        return Machine(memory, room, len(os.sched_getaffinity(0)), os.getloadavg()[0])
 
 
 @dataclass(frozen=True, slots=True)

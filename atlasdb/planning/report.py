@@ -55,7 +55,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def warnings(plan: Plan) -> list[str]:
-    """What this machine lacks, and an empty line after it."""
+    """What this machine lacks, and what the trial suffered from; an empty line after it."""
     found = []
     if plan.disk.peak > plan.machine.room:
         found.append(f"The disk is too small: {size(plan.disk.peak)} are needed, {size(plan.machine.room)} are free.")
@@ -66,6 +66,8 @@ def warnings(plan: Plan) -> list[str]:
         found.append(f"A build does not fit into memory: {needed} are needed, there are {there}.")
     if plan.memory.node_pages > plan.machine.memory:
         found.append("The nodes do not fit into memory: fetches will read from the disk.")
+    if plan.machine.busy >= plan.machine.cores:
+        found.append(f"The {plan.machine.cores} cores had other work (load {plan.machine.busy:.1f}): times are too long.")
     return [*found, ""] if found else []
 
 
