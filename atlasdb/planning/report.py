@@ -67,7 +67,9 @@ def warnings(plan: Plan) -> list[str]:
     if plan.memory.node_pages > plan.machine.memory:
         found.append("The nodes do not fit into memory: fetches will read from the disk.")
     if plan.machine.busy >= plan.machine.cores:
-        found.append(f"The {plan.machine.cores} cores had other work (load {plan.machine.busy:.1f}): times are too long.")
+        found.append(
+            f"The {plan.machine.cores} cores had other work (load {plan.machine.busy:.1f}): times are too long."
+        )
     return [*found, ""] if found else []
 
 

@@ -1,6 +1,5 @@
 """A small collection of the shape that is planned, loaded, built and fetched from on this machine."""
 
-import time
 import tracemalloc
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import numpy as np
 from atlasdb.engine.database import Database
 from atlasdb.planning import machine
 from atlasdb.planning.building import STAGES, BuildTrial, stage_of
+from atlasdb.planning.clock import Clock
 from atlasdb.planning.disk import RowBytes, TreeSize, measured, tree_of
 from atlasdb.planning.drawn import Drawn
 from atlasdb.planning.fetching import Counts, FetchTrial, K, Picks, of_roots, vector_bytes
@@ -96,8 +96,8 @@ def _life(drawn: Drawn, folder: Path, picks: Picks, products: float) -> tuple[fl
     metric = _metric_seconds(drawn)
     with Database.open(folder, MAP_BYTES) as database:
         entry = _loaded(drawn, database) / len(drawn)
-        marks = [("read", time.perf_counter())]
-        database.build(NAME, progress=lambda step: marks.append((stage_of(step.stage), time.perf_counter())))
+        clock, marks = Clock(), [("read", 0.0)]
+        database.build(NAME, progress=lambda step: marks.append((stage_of(step.stage), clock.seconds())))
         seconds = dict.fromkeys(STAGES, 0.0)
         for (_, before), (stage, now) in pairwise(marks):
             seconds[stage] += now - before
@@ -114,9 +114,9 @@ def _metric_seconds(drawn: Drawn) -> float:
     members, bounds = build.distinct(given)
     group, starts = build.by_head(given, members, bounds)
     order = members[bounds[group]]
-    begun = time.perf_counter()
+    clock = Clock()
     whiten.measure(given.keys, order, starts, 0)
-    return time.perf_counter() - begun
+    return clock.seconds()
 
 
 def _loaded(drawn: Drawn, database: Database) -> float:
@@ -124,14 +124,14 @@ def _loaded(drawn: Drawn, database: Database) -> float:
     database.create_collection(NAME, CollectionConfig(NO_ENCODER, drawn.shape.dimension))
     batches = list(drawn.batches(BATCH))
     waiting: deque[Future[InsertAck]] = deque()
-    begun = time.perf_counter()
+    clock = Clock()
     for batch in batches:
         waiting.append(database.insert(NAME, *batch))
         if len(waiting) >= AHEAD:
             waiting.popleft().result()
     for ack in waiting:
         ack.result()
-    return time.perf_counter() - begun
+    return clock.seconds()
 
 
 def _fetched(drawn: Drawn, database: Database, tree: TreeSize, picks: Picks) -> tuple[float, float]:
