@@ -9,8 +9,8 @@ SHORT = 0.02
 
 
 class Clock:
-    """Begins at 0. Of a time t in which this process's threads ran for r and waited for a core for w, all together, what
-    is taken off is w, or its share t w / (r + w) where several did so at once."""
+    """Begins at 0. Of a time t in which this process's threads ran for r and waited for a core for w, all together,
+    w is taken off, or its share t w / (r + w) where several did so at once."""
 
     def __init__(self) -> None:
         self._now = 0.0

@@ -1,4 +1,4 @@
-"""The plan of a collection: what the trial tells of the size that is asked for. Pure; design "A plan"."""
+"""The plan of a collection: what the trial tells of the size that is asked for. See docs/plan.md."""
 
 import os
 import shutil

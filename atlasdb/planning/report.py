@@ -68,7 +68,7 @@ def warnings(plan: Plan) -> list[str]:
         found.append("The nodes do not fit into memory: fetches will read from the disk.")
     if plan.machine.busy >= plan.machine.cores:
         found.append(
-            f"The {plan.machine.cores} cores had other work (load {plan.machine.busy:.1f}): times are too long."
+            f"The {plan.machine.cores} cores had other work (load {plan.machine.busy:.1f}): times are less sure."
         )
     return [*found, ""] if found else []
 

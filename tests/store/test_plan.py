@@ -1,6 +1,7 @@
 """What `atlasdb plan` says is what stores of that size have."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from atlasdb.engine.database import Database
 from atlasdb.planning import loading
+from atlasdb.planning.clock import Clock
 from atlasdb.planning.command import main
 from atlasdb.planning.disk import TreeSize, measured, tree_of
 from atlasdb.planning.drawn import Drawn
@@ -115,6 +117,15 @@ def test_a_load_that_the_server_folds_meanwhile_leaves_trees_and_a_delta() -> No
         assert (left.folds > 0, left.seconds > 0, len(left.trees) > 0) == (folds,) * 3
         assert left.delta + sum(tree.entries for tree in left.trees) == entries
         assert left.given <= entries
+
+
+def test_a_clock_takes_off_no_more_than_has_passed() -> None:
+    begun, clock, seen = time.perf_counter(), Clock(), [0.0]
+    for _ in range(40):
+        sum(range(50_000))
+        seen.append(clock.seconds())
+    assert min(seen) == 0
+    assert 0 < seen[-1] <= time.perf_counter() - begun
 
 
 def test_a_commit_has_whole_batches() -> None:
