@@ -14,7 +14,7 @@ from atlasdb.store.environment import Environment, owner
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
-from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, Unavailable
+from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import CollectionConfig
 
@@ -153,9 +153,10 @@ class Store:
         with self.environment.reading() as txn:
             found = {owner(name) for name in self.environment.table_names(txn)}
         for collection in found - known - set(self.environment.broken) if drop else ():
-            self._drop_tables(collection)
+            with suppress(ResourceExhausted):  # in a full disk they stay until the next start
+                self._drop_tables(collection)
         for record in self.records():
             try:
                 self.clear_generations(record.name)
-            except DataLoss as error:
+            except (DataLoss, ResourceExhausted) as error:
                 log.error("what builds left of %r stays for now: %s", record.name, error)

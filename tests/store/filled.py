@@ -1,0 +1,108 @@
+"""A store on a disk that fills up: run as a process of its own, which mounts a small disk for itself alone.
+
+    python filled.py FOLDER     status 0: all held; 77: nothing can be mounted here
+"""
+
+import sys
+from pathlib import Path
+
+from smalldisk import Ballast, NotAllowed, mount
+from worlds import BARE, damage, facts, vectors
+
+from atlasdb.engine.database import Database
+from atlasdb.store import environment, reserve
+from atlasdb_contract.errors import AtlasError, ResourceExhausted
+from atlasdb_contract.types import Triple
+
+ROOM = 40 << 20
+"""What the disk has beyond the two reserves."""
+NOT_ALLOWED = 77
+
+
+def main(folder: Path) -> None:
+    mount(folder, environment.RESERVE_BYTES + reserve.BYTES + ROOM)
+    ballast = Ballast(folder)
+    with Database.open(folder / "data", 1 << 30) as database:
+        database.create_collection("facts", BARE)
+        insert(database, facts(6000))
+        in_a_commit(database, ballast)
+        refused(database, ballast)
+    with Database.open(folder / "data", 1 << 30) as database:
+        reopened(database, folder / "data")
+        ballast.release()
+        with_room_again(database, folder / "data")
+
+
+def in_a_commit(database: Database, ballast: Ballast) -> None:
+    """Somebody takes the disk between the store's look and its write: LMDB itself finds it full, amidst a commit."""
+    usual, environment.RESERVE_BYTES = environment.RESERVE_BYTES, 0
+    for left in (0, 30_000, 200_000, 600_000):
+        ballast.leave(left)
+        told = refusal(database, facts(8000, 20_000))
+        assert "make room on it" in told, told
+        whole(database, 6000)
+    environment.RESERVE_BYTES = usual
+    ballast.release()
+
+
+def refused(database: Database, ballast: Ballast) -> None:
+    """With not a byte left: no insert, no build, every read, and deletes by what is kept for them."""
+    ballast.leave(environment.RESERVE_BYTES - 1)
+    assert "less than 64 MiB left: make room on it" in refusal(database, facts(1, 20_000))
+    ballast.leave(0)
+    try:
+        database.build("facts")
+    except ResourceExhausted as error:
+        assert "make room" in str(error)
+    else:
+        raise AssertionError("a build found room in a full disk")
+    whole(database, 6000)
+    for start in range(0, 3000, 100):
+        assert database.delete("facts", [*range(start + 1, start + 101)]).result() == (100, 0)
+        ballast.leave(0)
+    whole(database, 3000)
+
+
+def reopened(database: Database, folder: Path) -> None:
+    """A full disk keeps nobody from reading after a restart, and from deleting."""
+    assert not (folder / reserve.FILE).exists()
+    whole(database, 3000)
+    assert database.delete("facts", [3001]).result() == (1, 0)
+    assert "make room" in refusal(database, facts(1, 20_000))
+
+
+def with_room_again(database: Database, folder: Path) -> None:
+    insert(database, facts(100, 20_000))
+    assert (folder / reserve.FILE).stat().st_size == reserve.BYTES
+    database.build("facts")
+    whole(database, 3099)
+
+
+def insert(database: Database, triples: list[Triple]) -> None:
+    assert database.insert("facts", triples, *vectors(triples)).result().created == len(triples)
+
+
+def refusal(database: Database, triples: list[Triple]) -> str:
+    """What an insert is refused with."""
+    error = database.insert("facts", triples, *vectors(triples)).exception()
+    assert isinstance(error, ResourceExhausted), error
+    return str(error)
+
+
+def whole(database: Database, entries: int) -> None:
+    """So many are there, each is read and fetched, and nothing is amiss."""
+    assert database.count("facts") == entries
+    assert sum(len(chunk) for chunk in database.scan("facts")) == entries
+    keys, _ = vectors(facts(1, 5000))
+    assert 5001 in database.fetch("facts", keys, 8, exact=True).ids
+    assert damage(database) == []
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except NotAllowed as error:
+        print(error)
+        sys.exit(NOT_ALLOWED)
+    except AtlasError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
