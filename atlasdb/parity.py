@@ -119,7 +119,7 @@ def _candidates(key: bytes, given: Bytes, end: int, length: int) -> Iterator[byt
     kept = _parity(given, end, length)
     wrong = [one ^ two for one, two in zip(_classes(chunks), kept, strict=True)]
     for fixed in _fixed(chunks, wrong):
-        body = bytearray(fixed.tobytes()[LEAD:])
+        body = bytearray(CHECK) + fixed.tobytes()[LEAD + CHECK :]
         copy = int.from_bytes(body[-CHECK:], "little")
         if copy == _checked(key, np.frombuffer(body, np.uint8)[CHECK:-CHECK]):
             yield bytes(_seal_chunks(key, body + bytes(2 * length), end, length))

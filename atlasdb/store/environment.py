@@ -46,6 +46,8 @@ LOCK_FILE = f"{FILE}-lock"
 """LMDB's table of readers."""
 READERS_BYTES = 64 * READERS_LIMIT
 """The least of that file."""
+NEW_FILE = f"{FILE}.new"
+"""The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
 _MAP_FULL = "the store's map is full; delete something, or start the server with a larger --map-bytes"
@@ -125,6 +127,8 @@ class Environment:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self._allocate_readers(READERS_BYTES)
+            if not (path / FILE).exists():
+                _make(path)
             self._lmdb = self._open()
             self._check_format()
             self._allocate_readers()
@@ -325,6 +329,16 @@ def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterato
         while more and (key := bytes(cursor.key())).startswith(prefix):
             yield key, cursor.value()
             more = cursor.next()
+
+
+def _make(path: Path) -> None:
+    """Make LMDB's file under another name, and give it its own when it is on the disk: a power cut leaves it whole."""
+    new = path / NEW_FILE
+    new.unlink(missing_ok=True)
+    with mapped_errors(), lmdb.open(os.fspath(new), subdir=False, lock=False) as made, made.begin(write=True) as txn:
+        for key in (fmt.FORMAT_KEY, fmt.COPY_PREFIX + fmt.FORMAT_KEY):
+            txn.put(key, fmt.format_record(key))
+    new.replace(path / FILE)
 
 
 def _lock(path: Path) -> int:

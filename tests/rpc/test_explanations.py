@@ -142,7 +142,7 @@ def test_the_command_gives_everything_as_json(run: Run) -> None:
     explanation = told["explanation"]
     [tree] = explanation["trees"]
     [walk] = tree["walks"]
-    assert walk["met"] == walk["cut"] + walk["left"] + walk["opened"] == told["cost"]["inter_scored"]
+    assert walk["opened"] <= walk["compared"] <= walk["met"] == told["cost"]["inter_scored"] - walk["looked"]
     assert {one["fate"] for one in explanation["verdicts"]} <= {"chosen", "beaten", "passed"}
     assert walk["end"] in ("all", "depth", "beam")
 

@@ -33,7 +33,8 @@ def test_an_insert_in_hand_is_acked_although_the_encoder_is_still_loading(
     acks = wire.knowledge.Insert(iter(requests.get, None), timeout=60)
     requests.put(kpb.InsertRequest(collection="facts", sequence=1, triples=[triple(1)]))
     requests.put(kpb.InsertRequest(collection="facts", sequence=2, triples=[triple(2)]))
-    time.sleep(0.5)
+    while wire.admin.Stats(apb.StatsRequest()).texts_encoded < 4:  # until both are in hand, which is what is promised
+        time.sleep(0.01)
     server.process.send_signal(signal.SIGTERM)
     assert [next(acks).sequence, next(acks).sequence] == [1, 2]
     with pytest.raises(grpc.RpcError) as error:
@@ -178,3 +179,18 @@ def test_a_lifetime_counts_its_streams() -> None:
         pass
     with lifetime.stream():
         pass
+
+
+@pytest.mark.parametrize("method", ["Knowledge/Insert", "Retrieval/Fetch"])
+def test_what_is_no_message_is_refused_and_does_not_hold_up_a_stop(
+    served: Served, connect: Connector, method: str
+) -> None:
+    wire = connect(served.targets["unix"])
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError) as error:
+            list(wire.channel.stream_stream(f"/atlasdb.v1.{method}")(iter([b"\xff\xff"]), timeout=20))
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    stopping = threading.Thread(target=served.server.stop, args=(1,), daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()

@@ -16,7 +16,7 @@ def test_a_full_disk_refuses_inserts_while_reads_and_deletes_go_on(tmp_path: Pat
     """And a commit that meets it loses nothing, a restart reads on, and inserts resume with room."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    path = os.pathsep.join(sys.path)
+    path = os.pathsep.join([os.fspath(Path(__file__).parents[2]), *sys.path])
     command = [sys.executable, filled.__file__, os.fspath(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
     if done.returncode == filled.NOT_ALLOWED:
