@@ -33,7 +33,10 @@ class Echo(RetrievalServicer):
             if request.collection == "nowhere":
                 context.abort(grpc.StatusCode.NOT_FOUND, "there is no collection nowhere")
             ids = np.arange(request.k, dtype="<u8").tobytes()
-            yield rpb.Block(sequence=request.sequence, ids=ids, keys=request.rows, values=request.rows)
+            scores = bytes(4 * request.k)
+            yield rpb.Block(
+                sequence=request.sequence, ids=ids, scores=scores, keys=request.rows, values=request.rows
+            )
             if request.collection == "short":
                 return
 
