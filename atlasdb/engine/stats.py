@@ -37,6 +37,9 @@ class CollectionStats:
     """What is known of it."""
     entries_out: int
     """Entries that fetches leave out because of it."""
+    max_entries: int
+    max_bytes: int
+    """Its quota; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ def _unreadable(name: str, damage: str) -> CollectionStats:
         setsum="",
         damage=(damage,),
         entries_out=0,
+        max_entries=0,
+        max_bytes=0,
     )
 
 
@@ -123,4 +128,6 @@ def _collection(view: View, page_bytes: int) -> CollectionStats:
         record.setsum.hex(),
         woods.damage,
         woods.out,
+        record.quota.entries,
+        record.quota.bytes,
     )

@@ -28,7 +28,9 @@ class Knowledge(kgrpc.KnowledgeServicer):
 
     def CreateCollection(self, request: kpb.CreateCollectionRequest, _: Context) -> kpb.Collection:
         config = codec.config_from_proto(request.config)
-        return codec.collection_to_proto(self._database.create_collection(request.name, config, request.if_missing))
+        quota = codec.quota_from_proto(request.quota)
+        made = self._database.create_collection(request.name, config, request.if_missing, quota)
+        return codec.collection_to_proto(made)
 
     def ListCollections(self, _request: kpb.ListCollectionsRequest, _: Context) -> kpb.ListCollectionsReply:
         collections = self._database.list_collections()
@@ -36,6 +38,11 @@ class Knowledge(kgrpc.KnowledgeServicer):
 
     def DropCollection(self, request: kpb.DropCollectionRequest, _: Context) -> kpb.DropCollectionReply:
         return kpb.DropCollectionReply(entries=self._database.drop_collection(request.name))
+
+    def SetQuota(self, request: kpb.SetQuotaRequest, _: Context) -> kpb.Collection:
+        entries = request.entries if request.HasField("entries") else None
+        size = request.bytes if request.HasField("bytes") else None
+        return codec.collection_to_proto(self._database.set_quota(request.name, entries, size))
 
     def Insert(self, requests: Iterator[kpb.InsertRequest], _: Context) -> Iterator[kpb.InsertAck]:
         return InsertStream(self._database, self._lifetime, requests).acks()

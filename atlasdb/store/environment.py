@@ -322,6 +322,12 @@ class Environment:
         return int(self._lmdb.info()["last_pgno"] + 1) * self.page_bytes()
 
 
+def table_bytes(txn: Txn, db: Db) -> int:
+    """Bytes of a table's pages, in this transaction."""
+    stat = txn.stat(db)
+    return int(stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]))
+
+
 def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterator[Record]:
     """The records of a table from the key `first` on, in order, as long as their keys begin with `prefix`."""
     with txn.cursor(db) as cursor:

@@ -16,7 +16,7 @@ from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
 from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
-from atlasdb_contract.types import CollectionConfig
+from atlasdb_contract.types import CollectionConfig, Quota
 
 T = TypeVar("T")
 log = logging.getLogger("atlasdb.store")
@@ -73,8 +73,8 @@ class Store:
         """Queue a job for the writer; see Writer.submit."""
         return self.writer.submit(job, weight)
 
-    def create(self, name: str, config: CollectionConfig, created: float, if_missing: bool) -> CollectionRecord:
-        """A new collection; AlreadyExists unless `if_missing` and its config is the same."""
+    def create(self, name: str, config: CollectionConfig, created: float, if_missing: bool, quota: Quota) -> CollectionRecord:
+        """A new collection; AlreadyExists unless `if_missing` and its config is the same: its quota stays its own."""
 
         def job(write: WriteTxn) -> CollectionRecord:
             if found := registry.find(write.txn, name):
@@ -83,11 +83,22 @@ class Store:
                 what = "with another config" if found.config != config else "already"
                 raise AlreadyExists(f"there is a collection {name!r} {what}; choose another name or drop it first")
             salt = (secrets.randbits(64), secrets.randbits(64))
-            record = CollectionRecord(registry.next_id(write.txn), name, config, created, salt)
+            record = CollectionRecord(registry.next_id(write.txn), name, config, created, salt, quota=quota)
             write.grows = True
             self.environment.open_tables(write.txn, record.id)
             registry.put(write.txn, record)
             return record
+
+        return self.submit(job).result()
+
+    def set_quota(self, name: str, entries: int | None, size: int | None) -> CollectionRecord:
+        """What a collection may hold from now on, `size` in bytes; None: as it is. NotFound."""
+
+        def job(write: WriteTxn) -> CollectionRecord:
+            changes = write.changes(name)
+            quota = changes.record.quota
+            return changes.limit(Quota(quota.entries if entries is None else entries,
+                                       quota.bytes if size is None else size))  # fmt: skip
 
         return self.submit(job).result()
 

@@ -32,6 +32,9 @@ class CollectionStats:
     """Damage that is known of, a sentence each; fetches go on without it."""
     entries_out: int
     """Entries that fetches leave out because of it."""
+    max_entries: int
+    max_bytes: int
+    """Its quota; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,10 @@ def stats(args: Namespace) -> int:
         for name in ("trees", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "setsum"):
             facts[name.replace("_", " ")] = getattr(one, name)
         facts |= {f"{table} on disk": output.size(count) for table, count in sorted(one.table_bytes.items())}
+        if one.max_entries:
+            facts["quota of entries"] = f"{one.entries:,} of {one.max_entries:,}"
+        if one.max_bytes:
+            facts["quota of bytes"] = f"{output.size(sum(one.table_bytes.values()))} of {output.size(one.max_bytes)}"
         if one.entries_out:
             facts["left out"] = f"{output.plural(one.entries_out, 'entry')}; see 'atlasdb repair'"
         facts |= {f"damage {number}": told for number, told in enumerate(one.damage, 1)}

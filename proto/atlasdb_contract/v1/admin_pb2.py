@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61tlasdb_contract/v1/admin.proto\x12\natlasdb.v1\"\"\n\x0cStatsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"\xd1\x03\n\x0f\x43ollectionStats\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x04 \x01(\x04\x12\x0f\n\x07triples\x18\x05 \x01(\x04\x12\x17\n\x0finverse_entries\x18\x06 \x01(\x04\x12\x17\n\x0f\x64istinct_values\x18\x07 \x01(\x04\x12\x12\n\ngeneration\x18\x08 \x01(\x04\x12\x12\n\nroot_nodes\x18\t \x01(\x04\x12\x13\n\x0binter_nodes\x18\n \x01(\x04\x12\x15\n\rdelta_entries\x18\x0b \x01(\x04\x12\x12\n\ntombstones\x18\x0c \x01(\x04\x12\x17\n\x0flargest_posting\x18\r \x01(\x04\x12@\n\x0btable_bytes\x18\x0e \x03(\x0b\x32+.atlasdb.v1.CollectionStats.TableBytesEntry\x12\r\n\x05trees\x18\x0f \x01(\x04\x12\x0e\n\x06setsum\x18\x10 \x01(\t\x12\x0e\n\x06\x64\x61mage\x18\x11 \x03(\t\x12\x13\n\x0b\x65ntries_out\x18\x12 \x01(\x04\x1a\x31\n\x0fTableBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8e\x02\n\nStatsReply\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.atlasdb.v1.CollectionStats\x12\x12\n\nfile_bytes\x18\x02 \x01(\x04\x12\x11\n\tmap_bytes\x18\x03 \x01(\x04\x12\x12\n\nfree_bytes\x18\x04 \x01(\x04\x12\x16\n\x0e\x66ormat_version\x18\x05 \x01(\r\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x07 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x08 \x01(\x04\x12\x15\n\rtexts_encoded\x18\t \x01(\x04\x12\x1c\n\x14\x65ncoder_busy_seconds\x18\n \x01(\x01\"0\n\x0c\x42uildRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\r\"`\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"M\n\rVerifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\"p\n\x0eVerifyProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x0e\n\x06\x64\x61mage\x18\x05 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x06 \x01(\x0c\"4\n\rRepairRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"p\n\x0eRepairProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x10\n\x08restored\x18\x05 \x03(\t\x12\x0c\n\x04lost\x18\x06 \x03(\t2\x83\x02\n\x05\x41\x64min\x12\x39\n\x05Stats\x12\x18.atlasdb.v1.StatsRequest\x1a\x16.atlasdb.v1.StatsReply\x12\x39\n\x05\x42uild\x12\x18.atlasdb.v1.BuildRequest\x1a\x14.atlasdb.v1.Progress0\x01\x12\x41\n\x06Verify\x12\x19.atlasdb.v1.VerifyRequest\x1a\x1a.atlasdb.v1.VerifyProgress0\x01\x12\x41\n\x06Repair\x12\x19.atlasdb.v1.RepairRequest\x1a\x1a.atlasdb.v1.RepairProgress0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61tlasdb_contract/v1/admin.proto\x12\natlasdb.v1\"\"\n\x0cStatsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"\xf9\x03\n\x0f\x43ollectionStats\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x04 \x01(\x04\x12\x0f\n\x07triples\x18\x05 \x01(\x04\x12\x17\n\x0finverse_entries\x18\x06 \x01(\x04\x12\x17\n\x0f\x64istinct_values\x18\x07 \x01(\x04\x12\x12\n\ngeneration\x18\x08 \x01(\x04\x12\x12\n\nroot_nodes\x18\t \x01(\x04\x12\x13\n\x0binter_nodes\x18\n \x01(\x04\x12\x15\n\rdelta_entries\x18\x0b \x01(\x04\x12\x12\n\ntombstones\x18\x0c \x01(\x04\x12\x17\n\x0flargest_posting\x18\r \x01(\x04\x12@\n\x0btable_bytes\x18\x0e \x03(\x0b\x32+.atlasdb.v1.CollectionStats.TableBytesEntry\x12\r\n\x05trees\x18\x0f \x01(\x04\x12\x0e\n\x06setsum\x18\x10 \x01(\t\x12\x0e\n\x06\x64\x61mage\x18\x11 \x03(\t\x12\x13\n\x0b\x65ntries_out\x18\x12 \x01(\x04\x12\x13\n\x0bmax_entries\x18( \x01(\x04\x12\x11\n\tmax_bytes\x18) \x01(\x04\x1a\x31\n\x0fTableBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8e\x02\n\nStatsReply\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.atlasdb.v1.CollectionStats\x12\x12\n\nfile_bytes\x18\x02 \x01(\x04\x12\x11\n\tmap_bytes\x18\x03 \x01(\x04\x12\x12\n\nfree_bytes\x18\x04 \x01(\x04\x12\x16\n\x0e\x66ormat_version\x18\x05 \x01(\r\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x07 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x08 \x01(\x04\x12\x15\n\rtexts_encoded\x18\t \x01(\x04\x12\x1c\n\x14\x65ncoder_busy_seconds\x18\n \x01(\x01\"0\n\x0c\x42uildRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\r\"`\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"M\n\rVerifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\"p\n\x0eVerifyProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x0e\n\x06\x64\x61mage\x18\x05 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x06 \x01(\x0c\"4\n\rRepairRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"p\n\x0eRepairProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x10\n\x08restored\x18\x05 \x03(\t\x12\x0c\n\x04lost\x18\x06 \x03(\t2\x83\x02\n\x05\x41\x64min\x12\x39\n\x05Stats\x12\x18.atlasdb.v1.StatsRequest\x1a\x16.atlasdb.v1.StatsReply\x12\x39\n\x05\x42uild\x12\x18.atlasdb.v1.BuildRequest\x1a\x14.atlasdb.v1.Progress0\x01\x12\x41\n\x06Verify\x12\x19.atlasdb.v1.VerifyRequest\x1a\x1a.atlasdb.v1.VerifyProgress0\x01\x12\x41\n\x06Repair\x12\x19.atlasdb.v1.RepairRequest\x1a\x1a.atlasdb.v1.RepairProgress0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,23 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATSREQUEST']._serialized_start=47
   _globals['_STATSREQUEST']._serialized_end=81
   _globals['_COLLECTIONSTATS']._serialized_start=84
-  _globals['_COLLECTIONSTATS']._serialized_end=549
-  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_start=500
-  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_end=549
-  _globals['_STATSREPLY']._serialized_start=552
-  _globals['_STATSREPLY']._serialized_end=822
-  _globals['_BUILDREQUEST']._serialized_start=824
-  _globals['_BUILDREQUEST']._serialized_end=872
-  _globals['_PROGRESS']._serialized_start=874
-  _globals['_PROGRESS']._serialized_end=970
-  _globals['_VERIFYREQUEST']._serialized_start=972
-  _globals['_VERIFYREQUEST']._serialized_end=1049
-  _globals['_VERIFYPROGRESS']._serialized_start=1051
-  _globals['_VERIFYPROGRESS']._serialized_end=1163
-  _globals['_REPAIRREQUEST']._serialized_start=1165
-  _globals['_REPAIRREQUEST']._serialized_end=1217
-  _globals['_REPAIRPROGRESS']._serialized_start=1219
-  _globals['_REPAIRPROGRESS']._serialized_end=1331
-  _globals['_ADMIN']._serialized_start=1334
-  _globals['_ADMIN']._serialized_end=1593
+  _globals['_COLLECTIONSTATS']._serialized_end=589
+  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_start=540
+  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_end=589
+  _globals['_STATSREPLY']._serialized_start=592
+  _globals['_STATSREPLY']._serialized_end=862
+  _globals['_BUILDREQUEST']._serialized_start=864
+  _globals['_BUILDREQUEST']._serialized_end=912
+  _globals['_PROGRESS']._serialized_start=914
+  _globals['_PROGRESS']._serialized_end=1010
+  _globals['_VERIFYREQUEST']._serialized_start=1012
+  _globals['_VERIFYREQUEST']._serialized_end=1089
+  _globals['_VERIFYPROGRESS']._serialized_start=1091
+  _globals['_VERIFYPROGRESS']._serialized_end=1203
+  _globals['_REPAIRREQUEST']._serialized_start=1205
+  _globals['_REPAIRREQUEST']._serialized_end=1257
+  _globals['_REPAIRPROGRESS']._serialized_start=1259
+  _globals['_REPAIRPROGRESS']._serialized_end=1371
+  _globals['_ADMIN']._serialized_start=1374
+  _globals['_ADMIN']._serialized_end=1633
 # @@protoc_insertion_point(module_scope)
