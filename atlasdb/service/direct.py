@@ -124,6 +124,10 @@ class _Stream:
         peer: bytes = self._call.peer()
         return peer.decode()
 
+    def end_now(self, code: grpc.StatusCode, details: str) -> None:
+        """From any thread: whatever is under way completes, without success."""
+        self._call.cancel(code.value[0], details)
+
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with a status."""
         raise _Aborted(code, details)
