@@ -68,6 +68,7 @@ class Direct:
         try:
             for answer in behaviour(stream.requests(), context):
                 stream.send(serialize(answer))
+                del answer
             code = grpc.StatusCode.OK
         except _Aborted as error:
             code, details = error.code, error.details

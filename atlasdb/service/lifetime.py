@@ -13,9 +13,9 @@ from typing import Any
 
 import grpc
 
-from atlasdb.service.room import Room
 from atlasdb.service.status import Continuation, Handler, rewrap
 from atlasdb.service.streams import End, OpenStream, ending
+from atlasdb.service.unread import Unread
 from atlasdb_contract.errors import ResourceExhausted, Unavailable
 
 STOPPING = "the server is stopping; connect again in a moment and send what was not answered"
@@ -23,8 +23,6 @@ IDLE_SECONDS = 10.0
 """The least that a stream has waited for its client when it is ended for another one's sake."""
 LEAVING_SECONDS = 2.0
 """The longest that a new stream waits for the place of one that was ended."""
-UNSENT_BYTES = 256 << 20
-"""Answers of unary calls that clients have not read yet, all together. gRPC keeps them, though the call's thread is free."""
 UNCOUNTED = ("/grpc.health.", "/grpc.reflection.")
 """Services that answer at any time, also while the server is full or stopping."""
 
@@ -115,7 +113,7 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, lifetime: Lifetime) -> None:
         self._lifetime = lifetime
-        self._unsent = Room(UNSENT_BYTES)
+        self._unread = Unread()
 
     def intercept_service(
         self,
@@ -135,8 +133,8 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
+            answer = self._unread.call(context.peer())
             self._lifetime.begin()
-            answer = _Answer(self._unsent)
 
             def over() -> None:
                 self._lifetime.end()
@@ -167,25 +165,3 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 yield from opened.answers(behaviour(request, context))
 
         return call
-
-
-class _Answer:
-    """The answer of one unary call, from when it is there until its call is over, which may come first."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._lock = threading.Lock()
-        self._size: int | None = 0
-
-    def ready(self, size: int) -> None:
-        """ResourceExhausted where too many are not read."""
-        with self._lock:
-            if self._size is not None:
-                self._room.claim(size, "answers that their clients have not read")
-                self._size = size
-
-    def over(self) -> None:
-        """It was sent, or nobody is there any more."""
-        with self._lock:
-            self._room.give(self._size or 0)
-            self._size = None

@@ -1,9 +1,7 @@
-"""Memory that clients' requests and answers may take together."""
+"""Memory that requests may take together."""
 
 import threading
 from collections.abc import Callable
-
-from atlasdb_contract.errors import ResourceExhausted
 
 LOOK_SECONDS = 1.0
 """How often one that waits looks whether it is still wanted."""
@@ -26,13 +24,6 @@ class Room:
                 self._changed.wait(LOOK_SECONDS)
             self._taken += size
             return True
-
-    def claim(self, size: int, what: str) -> None:
-        """Take it now. ResourceExhausted where there is no room, naming `what` takes it."""
-        with self._changed:
-            if self._taken and self._taken + size > self._size:
-                raise ResourceExhausted(f"{what} take {self._taken >> 20} of {self._size >> 20} MiB; try again later")
-            self._taken += size
 
     def give(self, size: int) -> None:
         """Give it back."""

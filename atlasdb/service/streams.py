@@ -46,6 +46,7 @@ class OpenStream:
         for answer in answers:
             self._sending = time.monotonic()
             yield answer
+            del answer
             self._moved = time.monotonic()
             self._answered += 1
             self._sending = None

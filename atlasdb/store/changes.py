@@ -266,7 +266,6 @@ class Changes(Lookup):
         if self.record is not self._before:
             registry.put(self._txn, self.record)
 
-
     def _check_entries(self, new: int) -> None:
         most = self.record.quota.entries
         if most and self.record.entries + new > most:

@@ -73,7 +73,9 @@ class Store:
         """Queue a job for the writer; see Writer.submit."""
         return self.writer.submit(job, weight)
 
-    def create(self, name: str, config: CollectionConfig, created: float, if_missing: bool, quota: Quota) -> CollectionRecord:
+    def create(
+        self, name: str, config: CollectionConfig, created: float, if_missing: bool, quota: Quota
+    ) -> CollectionRecord:
         """A new collection; AlreadyExists unless `if_missing` and its config is the same: its quota stays its own."""
 
         def job(write: WriteTxn) -> CollectionRecord:

@@ -34,9 +34,7 @@ class Echo(RetrievalServicer):
                 context.abort(grpc.StatusCode.NOT_FOUND, "there is no collection nowhere")
             ids = np.arange(request.k, dtype="<u8").tobytes()
             scores = bytes(4 * request.k)
-            yield rpb.Block(
-                sequence=request.sequence, ids=ids, scores=scores, keys=request.rows, values=request.rows
-            )
+            yield rpb.Block(sequence=request.sequence, ids=ids, scores=scores, keys=request.rows, values=request.rows)
             if request.collection == "short":
                 return
 
