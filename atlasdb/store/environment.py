@@ -365,6 +365,19 @@ def _lock(path: Path) -> int:
 
 
 @contextmanager
+def folder_lock(path: Path) -> Iterator[None]:
+    """Keep servers out of a folder for a while. FailedPrecondition: one has it, or it can't be used."""
+    try:
+        descriptor = _lock(path)
+    except OSError as error:
+        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def mapped_errors() -> Iterator[None]:
     """LMDB's errors as ours."""
     try:

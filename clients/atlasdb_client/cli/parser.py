@@ -16,7 +16,10 @@ BUILT_IN = (
     *("load", "collections", "build", "stats", "verify", "repair", "search"),
     *("explain", "get", "delete", "export", "count"),
 )
-EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
+EXTENSION_HELP = {
+    "serve": "run a server on a folder (needs atlasdb[server])",
+    "migrate": "say what format a store has, and bring it to this version's (needs atlasdb[server])",
+}
 
 
 class Parser(argparse.ArgumentParser):
