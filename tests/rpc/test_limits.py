@@ -185,6 +185,21 @@ def test_a_connection_that_reads_no_answers_gets_no_more_and_others_do() -> None
     unread.call("b").over()
 
 
+def test_of_a_stream_that_meets_a_quota_all_before_it_is_kept(wire: Wire) -> None:
+    wire.create()
+    wire.knowledge.SetQuota(kpb.SetQuotaRequest(name="facts", entries=2500))
+    acks = []
+    with pytest.raises(grpc.RpcError) as error:  # noqa: PT012 - two acks come before it
+        for ack in wire.knowledge.Insert(insert_requests("facts", 5000, random_vectors(5000)), timeout=60):
+            acks.append(ack)
+    assert status(error)[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "'facts' holds 2,048 of at most 2,500 entries, and 1,024 more came" in status(error)[1]
+    assert [ack.created for ack in acks] == [1024, 1024]
+    assert wire.knowledge.Count(kpb.CountRequest(collection="facts")).entries == 2048
+    changed = wire.knowledge.SetQuota(kpb.SetQuotaRequest(name="facts", bytes=10**9))
+    assert (changed.quota.entries, changed.quota.bytes) == (2500, 10**9)
+
+
 def test_a_message_above_the_limit_is_refused_by_name(wire: Wire) -> None:
     wire.create()
     huge = kpb.InsertRequest(collection="facts", triples=[kpb.Triple(head="h" * (17 << 20), relation="r", tail="t")])
