@@ -19,6 +19,7 @@ BUILT_IN = (
 EXTENSION_HELP = {
     "serve": "run a server on a folder (needs atlasdb[server])",
     "migrate": "say what format a store has, and bring it to this version's (needs atlasdb[server])",
+    "plan": "tell what a collection of some size needs on this machine (needs atlasdb[server])",
 }
 
 
