@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -82,14 +83,20 @@ def serve(settings: Settings) -> None:
             server.start()
             readers.start(replace(settings, listen=server.address, map_bytes=database.map_bytes))
             sockets = "" if settings.socket is None else f" and unix:{settings.socket}"
-            print(f"atlasdb: serving {settings.data} on {server.address}{sockets}", flush=True)
+            say(f"atlasdb: serving {settings.data} on {server.address}{sockets}")
             encoder.warm()
             warm()
             signals.wait()
-            print("atlasdb: stopping; a second signal stops at once", flush=True)
+            say("atlasdb: stopping; a second signal stops at once")
         finally:
             readers.stop()
             server.stop()
+
+
+def say(line: str) -> None:
+    """On standard output. A full disk under it, or nobody there to read, is no reason to end."""
+    with suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 class StopSignals:

@@ -77,6 +77,13 @@ class Settings:
         return cls(**chosen)  # type: ignore[arg-type]
 
 
+def data_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of a store as a command was given it. InvalidArgument where it was not."""
+    if given is None and not environment.get(f"{PREFIX}DATA"):
+        raise InvalidArgument(f"no folder for the store: give --data DIR or set {PREFIX}DATA")
+    return given or Path(environment[f"{PREFIX}DATA"])
+
+
 def split_address(address: str) -> tuple[str, int]:
     """HOST:PORT taken apart; an IPv6 host stands in brackets. InvalidArgument for anything else."""
     host, colon, port = address.rpartition(":")

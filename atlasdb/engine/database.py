@@ -37,6 +37,7 @@ from atlasdb_contract.types import (
     Ids,
     InsertAck,
     Progress,
+    Quota,
     TripleColumns,
     Vectors,
 )
@@ -46,6 +47,7 @@ MAP_BYTES = 1 << 40
 BARE = EntryFields()
 DEFAULT_BEAMS = Beams()
 NOTHING = About()
+UNLIMITED = Quota()
 
 
 class Database:
@@ -90,16 +92,25 @@ class Database:
 
     # ---- collections ----
 
-    def create_collection(self, name: str, config: CollectionConfig, if_missing: bool = False) -> Collection:
+    def create_collection(
+        self, name: str, config: CollectionConfig, if_missing: bool = False, quota: Quota = UNLIMITED
+    ) -> Collection:
         """A new collection; `if_missing` returns one that is there with the same config.
 
         InvalidArgument: the name is not [a-z0-9][a-z0-9_-]{0,63}, or config and encoder do not fit. AlreadyExists.
         """
-        return create(self._engine, name, config, if_missing)
+        return create(self._engine, name, config, if_missing, quota)
 
     def list_collections(self) -> list[Collection]:
         """All, by name."""
         return listed(self._engine)
+
+    def set_quota(self, name: str, entries: int | None = None, size: int | None = None) -> Collection:
+        """The most that a collection may hold from now on, `size` in bytes of its tables; 0: no limit, None: as it is.
+
+        An insert that would go beyond is ResourceExhausted as a whole; what is there stays. NotFound, InvalidArgument.
+        """
+        return self._engine.store.set_quota(name, entries, size).public
 
     def drop_collection(self, name: str) -> int:
         """Delete it; how many entries it had. NotFound."""

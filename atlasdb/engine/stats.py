@@ -83,6 +83,9 @@ class CollectionStats:
     recall: Recall = Recall()
     inserted_per_second: float = 0.0
     """Entries, in the last minute."""
+    max_entries: int = 0
+    max_bytes: int = 0
+    """Its quota; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,8 @@ def _unreadable(name: str, damage: str) -> CollectionStats:
         setsum="",
         damage=(damage,),
         entries_out=0,
+        max_entries=0,
+        max_bytes=0,
     )
 
 
@@ -204,4 +209,6 @@ def _collection(
         fetches=Latency.of(fetches),
         recall=Recall.of(samples),
         inserted_per_second=inserted[record.name].per_second if record.name in inserted else 0.0,
+        max_entries=record.quota.entries,
+        max_bytes=record.quota.bytes,
     )

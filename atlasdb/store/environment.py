@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ import lmdb
 
 from atlasdb import format as fmt
 from atlasdb.store import pages
+from atlasdb.store.reserve import Reserve, allocate
 from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
 
@@ -38,16 +39,22 @@ COLLECTIONS_LIMIT = 500
 READERS_LIMIT = 1024
 """Views that can be open at the same moment."""
 RESERVE_BYTES = 64 << 20
-"""Room that writes which grow the store leave to deletes, in the map and on the disk; in a small map, a quarter."""
+"""Room that writes which grow the store leave, in the map and on the disk; in a small map, a quarter. On the disk the
+file of store/reserve.py comes on top, and that is sure."""
 HEAD_PAGES = 2
 """LMDB's own, at the beginning of the file."""
 FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
+LOCK_FILE = f"{FILE}-lock"
+"""LMDB's table of readers."""
+READERS_BYTES = 64 * READERS_LIMIT
+"""The least of that file."""
 NEW_FILE = f"{FILE}.new"
 """The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
-_MAP_FULL = "the store's map is full; delete something or start with a larger map"
+_MAP_FULL = "the store's map is full; delete something, or start the server with a larger --map-bytes"
+_DISK_FULL = "the disk is full or refuses writes ({}): make room on it, or delete something; reads go on"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
 """LMDB reports a write that was cut short by a full disk as EIO."""
 
@@ -109,6 +116,7 @@ class Environment:
         self._closed = False
         self.broken: dict[CollectionId, str] = {}
         """Collections with a table whose pages are damaged: LMDB must not read them."""
+        self.reserve = Reserve(path)
         self._read_only = read_only
         self._lock: int | None = None
         if read_only:
@@ -122,16 +130,31 @@ class Environment:
             raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            self._allocate_readers(READERS_BYTES)
             if not (path / FILE).exists():
                 _make(path)
             self._lmdb = self._open()
             self._check_format()
+            self._allocate_readers()
+            self.reserve.keep()
             os.fsync(folder)
         except BaseException:
             os.close(self._lock)
             raise
         finally:
             os.close(folder)
+
+    def _allocate_readers(self, least: int = 0) -> None:
+        """LMDB writes its table of readers through a map: it may have no holes."""
+        try:
+            allocate(self.path / LOCK_FILE, least)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                return  # a file system that promises nothing
+            if self.reserve.give_up():
+                self._allocate_readers(least)
+                return
+            raise ResourceExhausted(_DISK_FULL.format(error.strerror)) from error
 
     def _open(self) -> lmdb.Environment:
         file = self.path / FILE
@@ -288,7 +311,8 @@ class Environment:
             raise ResourceExhausted(_MAP_FULL)
         disk = os.statvfs(self.path)
         if disk.f_bavail * disk.f_frsize < RESERVE_BYTES:
-            raise ResourceExhausted(f"the disk of {self.path} has less than {RESERVE_BYTES >> 20} MiB left; make room")
+            left = f"less than {RESERVE_BYTES >> 20} MiB left"
+            raise ResourceExhausted(f"the disk of {self.path} has {left}: make room on it, or delete something")
 
     def used_pages(self, txn: Txn) -> int:
         """Pages that hold something, less those of the list of free pages."""
@@ -325,6 +349,12 @@ class Environment:
         return int(self._lmdb.info()["last_pgno"] + 1) * self.page_bytes()
 
 
+def table_bytes(txn: Txn, db: Db) -> int:
+    """Bytes of a table's pages, in this transaction."""
+    stat = txn.stat(db)
+    return int(stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]))
+
+
 def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterator[Record]:
     """The records of a table from the key `first` on, in order, as long as their keys begin with `prefix`."""
     with txn.cursor(db) as cursor:
@@ -339,7 +369,8 @@ def _make(path: Path) -> None:
     new = path / NEW_FILE
     new.unlink(missing_ok=True)
     with mapped_errors(), lmdb.open(os.fspath(new), subdir=False, lock=False) as made, made.begin(write=True) as txn:
-        txn.put(fmt.FORMAT_KEY, fmt.format_record())
+        for key in (fmt.FORMAT_KEY, fmt.COPY_PREFIX + fmt.FORMAT_KEY):
+            txn.put(key, fmt.format_record(key))
     new.replace(path / FILE)
 
 
@@ -354,9 +385,23 @@ def _lock(path: Path) -> int:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         raise FailedPrecondition(f"{path} is in use by the server with pid {pid}; stop it first") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk: the lock holds without the number
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+@contextmanager
+def folder_lock(path: Path) -> Iterator[None]:
+    """Keep servers out of a folder for a while. FailedPrecondition: one has it, or it can't be used."""
+    try:
+        descriptor = _lock(path)
+    except OSError as error:
+        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -374,7 +419,7 @@ def typed(error: lmdb.Error) -> AtlasError:
         case lmdb.MapFullError():
             return ResourceExhausted(_MAP_FULL)
         case lmdb.DiskError() | lmdb.MemoryError():
-            return ResourceExhausted(f"the disk or the memory is full: {error}")
+            return ResourceExhausted(_DISK_FULL.format(error))
         case lmdb.DbsFullError():
             return ResourceExhausted(f"a store holds at most {COLLECTIONS_LIMIT} collections; drop one first")
         case lmdb.ReadersFullError():
@@ -385,5 +430,5 @@ def typed(error: lmdb.Error) -> AtlasError:
             return FailedPrecondition(f"not an LMDB file that this atlasdb can read: {error}")
         case _:
             if error.code in _NO_ROOM:
-                return ResourceExhausted(f"the disk is full or refuses writes: {error}")
+                return ResourceExhausted(_DISK_FULL.format(error))
             return Internal(f"LMDB: {error}")

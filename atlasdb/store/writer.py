@@ -6,6 +6,7 @@ Jobs that wait together are committed together: one fsync for all. A job that ra
 undone and the others run again, so a job may leave nothing behind but what it writes through its `WriteTxn`.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from atlasdb.store.recent import Latencies
 from atlasdb_contract.errors import ResourceExhausted, Unavailable
 
 T = TypeVar("T")
+log = logging.getLogger("atlasdb.store")
 
 GROUP_JOBS = 256
 GROUP_BYTES = 48 << 20
@@ -125,6 +127,7 @@ class Writer:
         while group:
             failed: _Job[Any] | None = None
             started = time.perf_counter()
+            write: WriteTxn | None = None
             try:
                 with self._environment.writing() as txn:
                     write = WriteTxn(self._environment, txn)
@@ -134,7 +137,7 @@ class Writer:
                     write.flush()
             except Exception as error:  # noqa: BLE001 - a job's error belongs to its future, whatever it is
                 if failed is None or isinstance(error, ResourceExhausted):
-                    self._split(group, error)
+                    self._split(group, error, grows=write is None or write.grows)
                     return
                 group = [job for job in group if job is not failed]
                 failed.future.set_exception(error)
@@ -142,16 +145,22 @@ class Writer:
             self.commits += 1
             now = time.perf_counter()
             self.latencies.note(round(1e6 * (now - started)), now)
+            if write.grows:
+                self._environment.reserve.keep()
             for call in write.committed:
                 call()
             for job in group:
                 job.future.set_result(job.result)
             return
 
-    def _split(self, group: list[_Job[Any]], error: Exception) -> None:
-        """The group as a whole fails, for lack of room perhaps: each on its own, so that a delete passes."""
-        if len(group) == 1:
+    def _split(self, group: list[_Job[Any]], error: Exception, grows: bool) -> None:
+        """The group as a whole fails, for lack of room perhaps: each on its own, so that a delete passes; where the
+        disk is full, with the room that is kept for it."""
+        if len(group) > 1:
+            for job in group:
+                self._commit([job])
+        elif isinstance(error, ResourceExhausted) and not grows and self._environment.reserve.give_up():
+            log.warning("%s: the reserve is given up for what gives room back", error)
+            self._commit(group)
+        else:
             group[0].future.set_exception(error)
-            return
-        for job in group:
-            self._commit([job])

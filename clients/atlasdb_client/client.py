@@ -74,10 +74,22 @@ class Client:
     # Collections
 
     def create_collection(
-        self, name: str, config: t.CollectionConfig | None = None, if_missing: bool = False
+        self,
+        name: str,
+        config: t.CollectionConfig | None = None,
+        if_missing: bool = False,
+        quota: t.Quota | None = None,
     ) -> t.Collection:
         """Make a collection. AlreadyExists, unless `if_missing` and the one there has the same config."""
-        return self._answer(core.create_collection(name, config or t.CollectionConfig(), if_missing))
+        call = core.create_collection(name, config or t.CollectionConfig(), if_missing, quota or t.Quota())
+        return self._answer(call)
+
+    def set_quota(self, name: str, entries: int | None = None, size: int | None = None) -> t.Collection:
+        """The most that a collection may hold from now on, `size` in bytes; 0: no limit, None: as it is.
+
+        An insert that would go beyond is ResourceExhausted as a whole; nothing is deleted.
+        """
+        return self._answer(core.set_quota(name, entries, size))
 
     def collections(self) -> list[t.Collection]:
         """All collections."""

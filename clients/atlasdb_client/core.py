@@ -89,9 +89,11 @@ def error_for(status: str, details: str | None, target: str) -> errors.AtlasErro
 # Collections ------------------------------------------------------------------------------------
 
 
-def create_collection(name: str, config: t.CollectionConfig, if_missing: bool) -> Call[t.Collection]:
+def create_collection(name: str, config: t.CollectionConfig, if_missing: bool, quota: t.Quota) -> Call[t.Collection]:
     """Make a collection."""
-    request = kpb.CreateCollectionRequest(name=name, config=codec.config_to_proto(config), if_missing=if_missing)
+    request = kpb.CreateCollectionRequest(
+        name=name, config=codec.config_to_proto(config), if_missing=if_missing, quota=codec.quota_to_proto(quota)
+    )
     return Call("Knowledge", "CreateCollection", request, codec.collection_from_proto)
 
 
@@ -103,6 +105,13 @@ def collections() -> Call[list[t.Collection]]:
         kpb.ListCollectionsRequest(),
         lambda reply: [codec.collection_from_proto(c) for c in reply.collections],
     )
+
+
+def set_quota(name: str, entries: int | None, size: int | None) -> Call[t.Collection]:
+    """What a collection may hold from now on; None: as it is."""
+    t.Quota(entries or 0, size or 0)
+    request = kpb.SetQuotaRequest(name=name, entries=entries, bytes=size)
+    return Call("Knowledge", "SetQuota", request, codec.collection_from_proto)
 
 
 def drop_collection(name: str) -> Call[int]:

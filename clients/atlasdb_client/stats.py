@@ -64,6 +64,10 @@ class CollectionStats:
     inserted_per_second: float
     """Entries, in the last minute."""
 
+    max_entries: int
+    max_bytes: int
+    """Its quota; 0: no limit."""
+
     @property
     def delta_share(self) -> float:
         """Of all slots."""

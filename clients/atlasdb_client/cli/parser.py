@@ -18,6 +18,7 @@ BUILT_IN = (
 )
 EXTENSION_HELP = {
     "serve": "run a server on a folder (needs atlasdb[server])",
+    "migrate": "say what format a store has, and bring it to this version's (needs atlasdb[server])",
     "plan": "tell what a collection of some size needs on this machine (needs atlasdb[server])",
 }
 
@@ -108,7 +109,7 @@ def _load(commands: Any) -> None:
 
 
 def _collections(commands: Any) -> None:
-    text = "list, create or drop collections"
+    text = "list, create, change or drop collections"
     actions = commands.add_parser("collections", help=text, description=text.capitalize() + ".").add_subparsers(
         metavar="ACTION", required=True, parser_class=Parser
     )
@@ -120,9 +121,19 @@ def _collections(commands: Any) -> None:
         "--dimension", metavar="D", type=_positive, default=0, help="of the vectors, with --encoder none"
     )
     create.add_argument("--if-missing", action="store_true", help="an existing one of the same config is fine")
+    _add_quota(create)
+    text = "change what a collection may hold"
+    change = _command(actions, "set", "collections:limit", text, collection="none")
+    change.add_argument("name", metavar="NAME", help="the collection")
+    _add_quota(change)
     drop = _command(actions, "drop", "collections:drop", "delete a collection and all that is in it", collection="none")
     drop.add_argument("name", metavar="NAME", help="the collection")
     drop.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _add_quota(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-entries", metavar="N", type=_natural, help="most entries that it may hold; 0: no limit")
+    parser.add_argument("--max-bytes", metavar="N", type=_natural, help="most bytes of its tables; 0: no limit")
 
 
 def _build(commands: Any) -> None:

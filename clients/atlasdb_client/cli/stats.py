@@ -101,6 +101,10 @@ def _collection(one: CollectionStats) -> dict[str, object]:
     facts["recall"] = f"{one.recall.recall:.4f}, of the mass {one.recall.mass:.4f}; {samples}"
     if not one.recall.samples:
         facts["recall"] = "not sampled yet"
+    if one.max_entries:
+        facts["quota of entries"] = f"{one.entries:,} of {one.max_entries:,}"
+    if one.max_bytes:
+        facts["quota of bytes"] = f"{output.size(sum(one.table_bytes.values()))} of {output.size(one.max_bytes)}"
     if one.entries_out:
         facts["left out"] = f"{output.plural(one.entries_out, 'entry')}; see 'atlasdb repair'"
     return facts | {f"damage {number}": told for number, told in enumerate(one.damage, 1)}

@@ -35,7 +35,7 @@ class Recall(_message.Message):
     def __init__(self, samples: _Optional[int] = ..., mass: _Optional[float] = ..., recall: _Optional[float] = ...) -> None: ...
 
 class CollectionStats(_message.Message):
-    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees", "setsum", "damage", "entries_out", "heads", "heads_estimated", "slots", "posting_sizes", "fetches", "recall", "inserted_per_second")
+    __slots__ = ("name", "encoder", "dimension", "entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "table_bytes", "trees", "setsum", "damage", "entries_out", "heads", "heads_estimated", "slots", "posting_sizes", "fetches", "recall", "inserted_per_second", "max_entries", "max_bytes")
     class TableBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,8 @@ class CollectionStats(_message.Message):
     FETCHES_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
     INSERTED_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MAX_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     encoder: str
     dimension: int
@@ -93,7 +95,9 @@ class CollectionStats(_message.Message):
     fetches: Latency
     recall: Recall
     inserted_per_second: float
-    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ..., setsum: _Optional[str] = ..., damage: _Optional[_Iterable[str]] = ..., entries_out: _Optional[int] = ..., heads: _Optional[int] = ..., heads_estimated: _Optional[bool] = ..., slots: _Optional[int] = ..., posting_sizes: _Optional[_Iterable[int]] = ..., fetches: _Optional[_Union[Latency, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., inserted_per_second: _Optional[float] = ...) -> None: ...
+    max_entries: int
+    max_bytes: int
+    def __init__(self, name: _Optional[str] = ..., encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., entries: _Optional[int] = ..., triples: _Optional[int] = ..., inverse_entries: _Optional[int] = ..., distinct_values: _Optional[int] = ..., generation: _Optional[int] = ..., root_nodes: _Optional[int] = ..., inter_nodes: _Optional[int] = ..., delta_entries: _Optional[int] = ..., tombstones: _Optional[int] = ..., largest_posting: _Optional[int] = ..., table_bytes: _Optional[_Mapping[str, int]] = ..., trees: _Optional[int] = ..., setsum: _Optional[str] = ..., damage: _Optional[_Iterable[str]] = ..., entries_out: _Optional[int] = ..., heads: _Optional[int] = ..., heads_estimated: _Optional[bool] = ..., slots: _Optional[int] = ..., posting_sizes: _Optional[_Iterable[int]] = ..., fetches: _Optional[_Union[Latency, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., inserted_per_second: _Optional[float] = ..., max_entries: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class StatsReply(_message.Message):
     __slots__ = ("collections", "file_bytes", "map_bytes", "free_bytes", "format_version", "server_version", "uptime_seconds", "resident_bytes", "texts_encoded", "encoder_busy_seconds", "pages", "free_pages", "commits", "fetches", "inserted_per_second", "oldest_reader_seconds", "oldest_reader_commits", "processes")
