@@ -29,12 +29,14 @@ class Settings:
     max_streams: int = 64
     """Streams (inserts, fetches, scans, builds) that a process serves at a time; one more is refused. Each holds a
     thread."""
+    compact_above: float = 0.5
+    """The file is compacted, when nothing else is to do, where more than this share of it is free or dead; 0: never."""
     stop_seconds: float = 30.0
     """How long a stopping server waits for the work in hand."""
 
     def __post_init__(self) -> None:
         split_address(self.listen)
-        leasts = {"workers": 1, "map_bytes": 1 << 20, "encoder_workers": 0, "max_streams": 1, "stop_seconds": 0}
+        leasts = {"workers": 1, "map_bytes": 1 << 20, "encoder_workers": 0, "max_streams": 1, "compact_above": 0, "stop_seconds": 0}
         for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}; the least is {least}")
@@ -50,6 +52,7 @@ class Settings:
             "map_bytes": int,
             "encoder_workers": int,
             "max_streams": int,
+            "compact_above": float,
             "stop_seconds": float,
         }
         chosen: dict[str, object] = {}
