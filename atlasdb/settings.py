@@ -36,7 +36,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         split_address(self.listen)
-        leasts = {"workers": 1, "map_bytes": 1 << 20, "encoder_workers": 0, "max_streams": 1, "compact_above": 0, "stop_seconds": 0}
+        leasts = {
+            "workers": 1,
+            "map_bytes": 1 << 20,
+            "encoder_workers": 0,
+            "max_streams": 1,
+            "compact_above": 0,
+            "stop_seconds": 0,
+        }
         for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}; the least is {least}")

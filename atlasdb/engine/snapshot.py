@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
@@ -32,6 +33,8 @@ PART = ".part"
 """Ends the name of one that is being made."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 CHUNK = 8 << 20
+_CHECKING = threading.Lock()
+"""One copy is read back at a time: a process opens no file twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,13 @@ def _digest(file: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotStep
 
 def _checked(folder: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotStep, None, tuple[Held, ...]]:
     """The collections of a copy, every record of which was checked. DataLoss names what is wrong."""
-    held = []
+    held: list[Held] = []
+    with _CHECKING:
+        yield from _looked_at(folder, held, cancelled)
+    return tuple(held)
+
+
+def _looked_at(folder: Path, held: list[Held], cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:
     store = ReadingStore(folder, max(SMALLEST_MAP, 2 * (folder / FILE).stat().st_size))
     try:
         if told := list(store.unreadable().values()):
@@ -150,7 +159,6 @@ def _checked(folder: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotS
     finally:
         store.close()
         (folder / f"{FILE}-lock").unlink(missing_ok=True)
-    return tuple(held)
 
 
 def verify(folder: Path, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[SnapshotStep]:

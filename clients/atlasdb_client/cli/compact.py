@@ -1,0 +1,44 @@
+"""compact: the space of what was deleted, given back."""
+
+import time
+from argparse import Namespace
+from dataclasses import asdict
+
+from atlasdb_client.cli import output
+from atlasdb_client.client import connect
+from atlasdb_client.progress import opened
+from atlasdb_client.stats import CompactProgress
+from atlasdb_contract.errors import Cancelled
+
+
+def compact(args: Namespace) -> int:
+    """Compact, showing how far it is; then what that freed."""
+    began = time.monotonic()
+    last: CompactProgress | None = None
+    with connect(args.server) as client, opened("B") as meter:
+        steps = client.compact(args.dry_run, round(args.rate * 1e6))
+        for last in steps:
+            meter.show(f"compacting: {last.stage}", last.done, last.total)
+            if args.max_seconds and time.monotonic() - began > args.max_seconds and last.stage != "done":
+                steps.close()  # type: ignore[attr-defined]
+                raise Cancelled(f"stopped after {args.max_seconds:g} s; the same command goes on from there")
+    assert last is not None
+    if args.json:
+        known = asdict(last)
+        print_of = {name: known[name] for name in known if name not in ("stage", "done", "total")}
+        output.print_json({"dry_run": args.dry_run} | print_of)
+        return 0
+    freed = max(0, last.file_bytes - last.after_bytes)
+    sizes = f"{output.size(last.file_bytes)} {'would become about' if args.dry_run else 'became'} {output.size(last.after_bytes)}"
+    facts: dict[str, object] = {"file": f"{sizes}: {output.size(freed)} free"}
+    if last.dead_entries or last.dead_values:
+        facts["dropped"] = (
+            f"{output.plural(last.dead_entries, 'deleted entry')}, {output.plural(last.dead_values, 'value')} of none"
+        )
+    facts["room on disk"] = f"{output.size(last.disk_bytes)} while it is copied"
+    facts["memory"] = f"about {output.size(last.memory_bytes)}"
+    facts["time"] = ("about " if args.dry_run else "") + output.duration(last.seconds)
+    if not args.dry_run:
+        facts["writes waited"] = output.duration(last.held_seconds)
+    output.print_facts(facts)
+    return 0
