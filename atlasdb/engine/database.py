@@ -266,8 +266,8 @@ class Database:
     ) -> Iterator[SnapshotStep]:
         """Copy the store as it is at one moment, and read the copy back; the last step has the snapshot.
 
-        `name`: default, the time. Reads and writes go on. AlreadyExists; ResourceExhausted: no room for it; DataLoss: the
-        store is damaged; FailedPrecondition: a compaction or another snapshot is being made.
+        `name`: default, the time. Reads and writes go on. AlreadyExists; ResourceExhausted: no room for it; DataLoss:
+        the store is damaged; FailedPrecondition: a compaction or another snapshot is being made.
         """
         return snapshot.create(self._engine, name, bytes_per_second, cancelled)
 

@@ -241,13 +241,16 @@ class Client:
     def compact(self, dry_run: bool = False, bytes_per_second: int = 0) -> Iterator[CompactProgress]:
         """Drop what deleted entries leave and give free pages back to the disk, while all goes on.
 
-        The last progress says what that freed; `dry_run` only says what it would. Dropping the iterator stops it; the next
-        compaction goes on from there.
+        The last progress says what that freed; `dry_run` only says what it would. Dropping the iterator stops it; the
+        next compaction goes on from there.
         """
         return self._stream(core.compact(dry_run, bytes_per_second))
 
     def create_snapshot(self, name: str = "", bytes_per_second: int = 0) -> Iterator[SnapshotProgress]:
-        """Copy the store as it is at one moment, and check the copy; the last progress has the snapshot. "": the time."""
+        """Copy the store as it is at one moment, and check the copy; the last progress has the snapshot.
+
+        `name` "": the time.
+        """
         return self._stream(core.create_snapshot(name, bytes_per_second))
 
     def list_snapshots(self) -> list[Snapshot]:

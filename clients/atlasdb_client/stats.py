@@ -1,4 +1,5 @@
-"""What `Client.stats`, `Client.repair` and others answer: messages of admin.proto as values. A test compares the fields."""
+"""What `Client.stats`, `repair`, `compact` and snapshots answer: messages of admin.proto as values. A test compares
+the fields of stats."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

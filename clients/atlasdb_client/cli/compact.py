@@ -25,11 +25,12 @@ def compact(args: Namespace) -> int:
     assert last is not None
     if args.json:
         known = asdict(last)
-        print_of = {name: known[name] for name in known if name not in ("stage", "done", "total")}
-        output.print_json({"dry_run": args.dry_run} | print_of)
+        figures = {name: known[name] for name in known if name not in ("stage", "done", "total")}
+        output.print_json({"dry_run": args.dry_run} | figures)
         return 0
     freed = max(0, last.file_bytes - last.after_bytes)
-    sizes = f"{output.size(last.file_bytes)} {'would become about' if args.dry_run else 'became'} {output.size(last.after_bytes)}"
+    becomes = "would become about" if args.dry_run else "became"
+    sizes = f"{output.size(last.file_bytes)} {becomes} {output.size(last.after_bytes)}"
     facts: dict[str, object] = {"file": f"{sizes}: {output.size(freed)} free"}
     if last.dead_entries or last.dead_values:
         facts["dropped"] = (

@@ -217,6 +217,8 @@ def _export(commands: Any) -> None:
     parser = _command(commands, "export", "export:export", "write the triples of a collection, for 'load' to read")
     parser.add_argument("--format", choices=("tsv", "jsonl"), help="default: by the suffix of -o, or tsv")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: standard output; .gz is gzipped")
+    parser.add_argument("--keys", metavar="FILE.npy", type=Path, help="write the lines' key vectors too, as stored")
+    parser.add_argument("--values", metavar="FILE.npy", type=Path, help="and their value vectors")
 
 
 def _count(commands: Any) -> None:
