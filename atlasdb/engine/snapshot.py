@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class SnapshotStep:
 def create(engine: Engine, name: str, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:
     """See Database.create_snapshot."""
     environment = engine.store.environment
-    name = name or time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    name = name or _of_the_time(environment.path)
     target = _folder(environment.path, name)
     if target.exists():
         raise AlreadyExists(f"there is a snapshot {name!r} already; choose another name or delete it first")
@@ -99,6 +100,12 @@ def create(engine: Engine, name: str, rate: int, cancelled: Callable[[], bool]) 
         finally:
             shutil.rmtree(part, ignore_errors=True)
     yield SnapshotStep("done", 1, 1, snapshot=made)
+
+
+def _of_the_time(folder: Path) -> str:
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    names = (f"{now}-{number}" if number > 1 else now for number in count(1))
+    return next(name for name in names if not _folder(folder, name).exists())
 
 
 def _copied(engine: Engine, part: Path, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:

@@ -1,6 +1,6 @@
-"""What the crash test of compaction kills: `python compacting.py FOLDER SEED FIRST CALL` writes to a store, as writing.py
-does, while it is compacted and snapshots of it are made; it kills itself at its CALL-th call that makes something
-durable or gives it a name, 0: never.
+"""What the crash test of compaction kills: `python compacting.py FOLDER SEED FIRST CALL` writes to a store, as
+writing.py does, while it is compacted and snapshots of it are made; it kills itself at its CALL-th call that makes
+something durable or gives it a name, 0: never.
 """
 
 import itertools
@@ -18,7 +18,15 @@ from atlasdb.store import copying
 
 
 def compact_for_ever(database: Database) -> None:
-    """And a snapshot after each, of which the last two stay."""
+    """Until something goes wrong, which the test is to notice."""
+    try:
+        compact_and_copy(database)
+    finally:
+        os._exit(1)
+
+
+def compact_and_copy(database: Database) -> None:
+    """A snapshot after each compaction, of which the last two stay."""
     for number in itertools.count():
         for step in database.compact():
             if step.stage == "done":
@@ -31,11 +39,11 @@ def compact_for_ever(database: Database) -> None:
 def dying(call: Callable[..., Any], counted: "itertools.count[int]", last: int) -> Callable[..., Any]:
     """Half of them before they call, half after."""
 
-    def either(*arguments: Any) -> Any:
+    def either(*arguments: Any, **named: Any) -> Any:
         number = next(counted)
         if number == last and last % 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        done = call(*arguments)
+        done = call(*arguments, **named)
         if number == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
