@@ -4,6 +4,8 @@ A Database owns one store folder, the one thread that writes to it and, for its 
 its methods may be called from any thread. Errors are those of `atlasdb_contract.errors`.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -249,15 +251,24 @@ class Database:
         return repair(self._engine, name, dry_run, cancelled)
 
     def compact(
-        self, dry_run: bool = False, bytes_per_second: int = 0, cancelled: Callable[[], bool] = lambda: False
+        self,
+        dry_run: bool = False,
+        bytes_per_second: int = 0,
+        max_seconds: float = 0.0,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[CompactStep]:
         """Drop what deleted entries leave, and make the file anew without free pages; reads and writes go on.
 
-        `dry_run`: only say what that would free, and what it takes. Stopped anywhere, nothing is lost, and the next
-        compaction goes on from there. ResourceExhausted: no room for the copy. DataLoss: a collection can't be read.
-        FailedPrecondition: a compaction, a snapshot or a build is being made.
+        `dry_run`: only say what that would free, and what it takes. Stopped anywhere (Cancelled after `max_seconds`,
+        0: never), nothing is lost, and the next compaction goes on from there. ResourceExhausted: no room for the copy.
+        DataLoss: a collection can't be read. FailedPrecondition: a compaction, a snapshot or a build is being made.
         """
-        return Compaction(self._engine, self._upkeep.stopped_for, cancelled, bytes_per_second).run(dry_run)
+        until = time.monotonic() + (max_seconds or math.inf)
+
+        def ends() -> bool:
+            return cancelled() or time.monotonic() > until
+
+        return Compaction(self._engine, self._upkeep.stopped_for, ends, bytes_per_second).run(dry_run)
 
     # ---- snapshots ----
 

@@ -110,7 +110,7 @@ class Upkeep:
 
     def _compact(self) -> None:
         """Give space back, where that is worth it and nothing else is to do."""
-        if self._has_work() or not self._compact_above:
+        if not self._compact_above or self._has_work():
             return
         try:
             if worth(self._engine, self._compact_above, LEAST_GAIN):

@@ -96,7 +96,8 @@ class Admin(agrpc.AdminServicer):
     def Compact(self, request: apb.CompactRequest, context: Context) -> Iterator[apb.CompactProgress]:
         def compact(cancelled: Callable[[], bool], tell: Callable[[apb.CompactProgress], None]) -> None:
             pace = Pace()
-            for step in self._database.compact(request.dry_run, request.bytes_per_second, cancelled):
+            asked = request.dry_run, request.bytes_per_second, request.max_seconds
+            for step in self._database.compact(*asked, cancelled):
                 if pace.due(step.stage):
                     tell(apb.CompactProgress(**asdict(step)))
 

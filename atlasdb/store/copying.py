@@ -134,7 +134,8 @@ class Copy:
                 places = [(collection, number, b"") for collection in sorted(there) for number in range(len(TABLES))]
                 named = {self._table(into, place)[0]: place for place in places}
             for name, (collection, number, _) in named.items():
-                if name not in roots or roots[name] != self._roots.get(name):
+                doubtful = any(table == name for table, _ in self._doubtful)
+                if doubtful or name not in roots or roots[name] != self._roots.get(name):
                     size += self._make_equal(
                         txn, getattr(opened.tables[CollectionId(collection)], TABLES[number]), name
                     )

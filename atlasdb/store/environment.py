@@ -249,10 +249,17 @@ class Environment:
         """
         with switching(self.path, fcntl.LOCK_EX) as folder:
             lock, wanted = (path.with_name(path.name + "-lock") for path in (file, self.path / FILE))
-            lock.replace(wanted)
-            file.replace(self.path / FILE)
-            os.fsync(folder)
+            kept = self.path / f"{FILE}.lock-before"
+            os.link(wanted, kept)
+            try:
+                lock.replace(wanted)
+                file.replace(self.path / FILE)
+            except OSError:
+                kept.replace(wanted)
+                raise
             self.switch(opened)
+            os.fsync(folder)
+            kept.unlink()
 
     def settle(self) -> None:
         """Wait until every view that is open now has been closed."""

@@ -238,13 +238,15 @@ class Client:
         """Put right what is damaged in a collection, or in all; `dry_run` says what would be done."""
         return self._stream(core.repair(collection, dry_run))
 
-    def compact(self, dry_run: bool = False, bytes_per_second: int = 0) -> Iterator[CompactProgress]:
+    def compact(
+        self, dry_run: bool = False, bytes_per_second: int = 0, max_seconds: float = 0.0
+    ) -> Iterator[CompactProgress]:
         """Drop what deleted entries leave and give free pages back to the disk, while all goes on.
 
-        The last progress says what that freed; `dry_run` only says what it would. Dropping the iterator stops it; the
-        next compaction goes on from there.
+        The last progress says what that freed; `dry_run` only says what it would. Dropping the iterator stops it, as
+        does `max_seconds` (Cancelled); the next compaction goes on from there.
         """
-        return self._stream(core.compact(dry_run, bytes_per_second))
+        return self._stream(core.compact(dry_run, bytes_per_second, max_seconds))
 
     def create_snapshot(self, name: str = "", bytes_per_second: int = 0) -> Iterator[SnapshotProgress]:
         """Copy the store as it is at one moment, and check the copy; the last progress has the snapshot.

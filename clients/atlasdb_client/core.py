@@ -280,13 +280,13 @@ def repair(collection: str, dry_run: bool) -> Call[RepairProgress]:
     return Call("Admin", "Repair", apb.RepairRequest(collection=collection, dry_run=dry_run), read, patient=True)
 
 
-def compact(dry_run: bool, bytes_per_second: int) -> Call[CompactProgress]:
+def compact(dry_run: bool, bytes_per_second: int, max_seconds: float) -> Call[CompactProgress]:
     """Make the file smaller; the last message says by how much."""
 
     def read(m: apb.CompactProgress) -> CompactProgress:
         return CompactProgress(**{f.name: getattr(m, f.name) for f in fields(CompactProgress)})
 
-    request = apb.CompactRequest(dry_run=dry_run, bytes_per_second=bytes_per_second)
+    request = apb.CompactRequest(dry_run=dry_run, bytes_per_second=bytes_per_second, max_seconds=max_seconds)
     return Call("Admin", "Compact", request, read, patient=True)
 
 

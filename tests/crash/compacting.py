@@ -57,7 +57,7 @@ def main(folder: Path, seed: int, first: int, last: int) -> None:
         os.fsync = dying(os.fsync, counted, last)
         for name in ("replace", "rename", "unlink"):
             setattr(Path, name, dying(getattr(Path, name), counted, last))
-    copying.STEP_BYTES = 1 << 14
+    copying.STEP_BYTES = 1 << 18
     writing.build_for_ever = compact_for_ever
     writing.main(folder, seed, first)
 

@@ -42,13 +42,13 @@ def check(folder: Path, acked: Acked) -> None:
 def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
     rng, acked = np.random.default_rng(seed), Acked()
     for number in range(rounds):
-        last = 0 if number % 3 == 2 else int(rng.integers(3, 60))
+        last = 0 if number % 3 == 2 else int(rng.integers(3, 40))
         kill(folder, seed + number, acked, last, float(rng.uniform(0, 0.8)))
         check(folder, acked)
 
 
 def test_acked_triples_survive_kill_of_a_compaction(tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path / "data", rounds=9, seed=1)
+    kill_again_and_again(tmp_path / "data", rounds=6, seed=1)
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """compact: the space of what was deleted, given back."""
 
-import time
 from argparse import Namespace
 from dataclasses import asdict
 
@@ -8,20 +7,14 @@ from atlasdb_client.cli import output
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
 from atlasdb_client.stats import CompactProgress
-from atlasdb_contract.errors import Cancelled
 
 
 def compact(args: Namespace) -> int:
     """Compact, showing how far it is; then what that freed."""
-    began = time.monotonic()
     last: CompactProgress | None = None
     with connect(args.server) as client, opened("B") as meter:
-        steps = client.compact(args.dry_run, round(args.rate * 1e6))
-        for last in steps:
+        for last in client.compact(args.dry_run, round(args.rate * 1e6), args.max_seconds):
             meter.show(f"compacting: {last.stage}", last.done, last.total)
-            if args.max_seconds and time.monotonic() - began > args.max_seconds and last.stage != "done":
-                steps.close()  # type: ignore[attr-defined]
-                raise Cancelled(f"stopped after {args.max_seconds:g} s; the same command goes on from there")
     assert last is not None
     if args.json:
         known = asdict(last)

@@ -156,12 +156,14 @@ class RepairProgress(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., restored: _Optional[_Iterable[str]] = ..., lost: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CompactRequest(_message.Message):
-    __slots__ = ("dry_run", "bytes_per_second")
+    __slots__ = ("dry_run", "bytes_per_second", "max_seconds")
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MAX_SECONDS_FIELD_NUMBER: _ClassVar[int]
     dry_run: bool
     bytes_per_second: int
-    def __init__(self, dry_run: _Optional[bool] = ..., bytes_per_second: _Optional[int] = ...) -> None: ...
+    max_seconds: float
+    def __init__(self, dry_run: _Optional[bool] = ..., bytes_per_second: _Optional[int] = ..., max_seconds: _Optional[float] = ...) -> None: ...
 
 class CompactProgress(_message.Message):
     __slots__ = ("stage", "done", "total", "file_bytes", "after_bytes", "disk_bytes", "memory_bytes", "seconds", "dead_entries", "dead_values", "held_seconds")
