@@ -82,7 +82,11 @@ def scan(store: Store, name: str) -> Iterator[Dead]:
         for key, lent in some:
             _take(dead, key, lent)
         yield dead
-    dead.value_count = int((~dead.used[1:]).sum()) if dead.sound else 0
+    for some in _views(store, name, "values") if dead.sound else ():
+        for key, lent in some:
+            first = int.from_bytes(key, "big")
+            count = matrices.value_count(record.dimension, key, lent)
+            dead.value_count += int((~dead.used[first : first + count]).sum())
     dead.size += dead.value_count * (record.dimension + 24)
     yield dead
 
@@ -127,7 +131,7 @@ def drop_entries(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | N
     """Some records of entries from the key `at` on; the key to go on from."""
     changes = write.changes(name)
     changes.write()
-    some, onward = _some(write, changes, "entries", at)
+    some, onward, last = _some(write, changes, "entries", at)
     for key in some:
         lent = write.txn.get(key, db=changes.tables.entries)
         assert lent is not None
@@ -137,14 +141,14 @@ def drop_entries(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | N
         except DataLoss:
             continue
         first = int.from_bytes(key, "big")
-        goes = dead.entries[first : first + len(rows)]
-        if len(goes) < len(rows) or not goes.any():
+        goes = _padded(dead.entries[first : first + len(rows)], len(rows), False)
+        if not goes.any():
             continue
         made = {
             fmt.id_key(first + start): matrices.seal_entries(
                 fmt.id_key(first + start), first + start, _blanked(rows.part(start, stop), goes[start:stop])
             )
-            for start, stop in _runs(~goes, GAP_BYTES // ROW_BYTES)
+            for start, stop in _runs(_ending(~goes, key == last), GAP_BYTES // ROW_BYTES)
         }
         if (size - sum(map(len, made.values()))) * WORTH >= size:
             changes.rewrite("entries", key, made)
@@ -157,7 +161,7 @@ def drop_values(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | No
     changes.write()
     _use(write, changes, dead)
     dimension = changes.record.dimension
-    some, onward = _some(write, changes, "values", at)
+    some, onward, last = _some(write, changes, "values", at)
     for key in some:
         lent = write.txn.get(key, db=changes.tables.values)
         assert lent is not None
@@ -166,8 +170,8 @@ def drop_values(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | No
             identities, vectors = matrices.open_values(dimension, key, bytes(lent))
         except DataLoss:
             continue
-        used = dead.used[first : first + len(vectors)]
-        if len(used) < len(vectors) or used.all():
+        used = _ending(_padded(dead.used[first : first + len(vectors)], len(vectors), True), key == last)
+        if used.all():
             continue
         made = {}
         for start, stop in _runs(used, max(1, GAP_BYTES // (dimension + 24))):
@@ -206,16 +210,26 @@ def _use(write: WriteTxn, changes: Changes, dead: Dead) -> None:
     write.committed.append(lambda: setattr(dead, "seen", seen))
 
 
-def _some(write: WriteTxn, changes: Changes, table: str, at: bytes) -> tuple[list[bytes], bytes | None]:
-    """Keys of records, but never the last one's: new rows may be put behind it. And where to go on."""
+def _some(write: WriteTxn, changes: Changes, table: str, at: bytes) -> tuple[list[bytes], bytes | None, bytes]:
+    """Keys of records; where to go on; the key of the table's last record, where this is the end."""
     keys: list[bytes] = []
     size = 0
     for key, record in records_from(write.txn, getattr(changes.tables, table), at):
         if size >= VIEW_BYTES:
-            return keys, key
+            return keys, key, b""
         size += len(record)
         keys.append(key)
-    return keys[:-1], None
+    return keys, None, keys[-1] if keys else b""
+
+
+def _padded(known: Bools, size: int, rest: bool) -> Bools:
+    """With what is to be said of rows that came since the scan."""
+    return np.concatenate([known, np.full(size - len(known), rest)])
+
+
+def _ending(kept: Bools, is_last: bool) -> Bools:
+    """The last row of a table's last record stays: new rows are put behind it."""
+    return np.concatenate([kept[:-1], [True]]) if is_last else kept
 
 
 def _runs(kept: Bools, gap: int) -> Iterator[tuple[int, int]]:
