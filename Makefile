@@ -22,8 +22,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: .venv/installed  ## the long versions of the suites that have one
-	$(BIN)/pytest -m slow --timeout 7200
+soak: .venv/installed  ## stores broken in every way; SOAK="kills --for 2h" says what, for how long (CONTRIBUTING.md)
+	$(BIN)/python -m tests.soak $(SOAK)
 
 .venv/bench-installed: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -55,6 +55,7 @@ def _chunk(
     chunk: list[StoredEntry] = []
     size = 0
     vector_bytes = (view.record.dimension + 4) * (fields.keys + fields.values)
+    after = min(after, view.record.next_entry - 1)
     stop = min(after + READ_AT_ONCE, view.record.next_entry - 1)
     for entry in view.entries(np.arange(after + 1, stop + 1, dtype=np.uint64)):
         triple = entry.triple

@@ -54,7 +54,7 @@ class Upkeep:
         """When each collection was last looked at, and how many ids it had given by then."""
         self._closing = False
         self._paused: Counter[str] = Counter()
-        self._at_work = ""
+        self._at_work: str | None = None
         self._thread = threading.Thread(target=self._run, name="atlasdb-upkeep", daemon=True)
 
     def start(self) -> None:
@@ -102,7 +102,7 @@ class Upkeep:
                 log.warning("the upkeep of %r failed, to be tried again: %s", name, error)
                 again = RETRY_SECONDS
             with self._wakes:
-                self._at_work = ""
+                self._at_work = None
                 if again is not None:
                     self._changed.setdefault(name, time.monotonic() + again)
                 self._wakes.notify_all()

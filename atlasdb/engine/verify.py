@@ -10,11 +10,20 @@ from atlasdb.store.check import Check, Cursor
 from atlasdb_contract.errors import DataLoss, InvalidArgument
 from atlasdb_contract.types import Progress
 
+NAP = 0.2
+"""Seconds between two looks at whether a slow verification is still wanted."""
+LEAST_RATE = 1 << 16
+"""Bytes a second that a verification may be slowed to."""
+
 
 def verify(
     engine: Engine, name: str | None, cursor: bytes = b"", bytes_per_second: int = 0
 ) -> Iterator[tuple[str, Progress]]:
     """See Database.verify."""
+    if 0 < bytes_per_second < LEAST_RATE:
+        raise InvalidArgument(
+            f"{bytes_per_second} bytes a second would never end; ask for {LEAST_RATE:,} or more, or for 0: no limit"
+        )
     started, onward = _opened(cursor)
     if not cursor:
         found = engine.store.environment.structure()
@@ -42,8 +51,9 @@ def _collection(
     for progress in check.run():
         onward = msgpack.packb([name, check.cursor.packed()])
         yield name, Progress(progress.stage, progress.done, progress.total, damage=progress.damage, cursor=onward)
-        if bytes_per_second:
-            time.sleep(max(0.0, check.read / bytes_per_second - (time.monotonic() - began)))
+        while bytes_per_second and (early := check.read / bytes_per_second - (time.monotonic() - began)) > 0:
+            time.sleep(min(early, NAP))
+            yield name, Progress(progress.stage, progress.done, progress.total, cursor=onward)
 
 
 def _opened(cursor: bytes) -> tuple[str, Cursor | None]:

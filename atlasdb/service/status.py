@@ -8,11 +8,13 @@ it is passed on as it is: that one has logged it.
 import errno
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from atlasdb_contract.errors import AtlasError, Internal, ResourceExhausted
+from atlasdb_contract.errors import AtlasError, Internal, InvalidArgument, ResourceExhausted
 
 log = logging.getLogger("atlasdb.service")
 
@@ -27,6 +29,8 @@ def as_atlas_error(error: Exception) -> AtlasError:
     """The error to tell a client. Foreign errors are mapped here and nowhere else."""
     if isinstance(error, AtlasError):
         return error
+    if isinstance(error, DecodeError):
+        return InvalidArgument("the request is no message that this method takes; is the client of another version?")
     if isinstance(error, MemoryError):
         return ResourceExhausted("the server is out of memory for this request; send a smaller one")
     if isinstance(error, OSError) and error.errno in FULL:
@@ -52,21 +56,24 @@ class Answers(grpc.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None:
             return None
         method = handler_call_details.method
-        return rewrap(handler, lambda behaviour: answering(method, behaviour, handler.response_streaming))
+        read = partial(map, readable) if handler.request_streaming else readable
+        return rewrap(handler, lambda behaviour: answering(method, behaviour, handler.response_streaming, read))
 
 
-def answering(method: str, behaviour: Callable[..., Any], streaming: bool) -> Callable[..., Any]:
-    """`behaviour` with its errors told properly."""
+def answering(
+    method: str, behaviour: Callable[..., Any], streaming: bool, read: Callable[[Any], Any] = lambda given: given
+) -> Callable[..., Any]:
+    """`behaviour` with its errors told properly. `read`: of its request, or requests, what is unreadable is refused."""
 
     def unary(request: Any, context: grpc.ServicerContext) -> Any:
         try:
-            return behaviour(request, context)
+            return behaviour(read(request), context)
         except Exception as error:  # noqa: BLE001 - told and logged
             refuse(method, error, context)
 
     def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            yield from behaviour(request, context)
+            yield from behaviour(read(request), context)
         except Exception as error:  # noqa: BLE001 - told and logged
             refuse(method, error, context)
 
@@ -88,6 +95,25 @@ def refuse(method: str, error: Exception, context: grpc.ServicerContext) -> NoRe
     context.abort(code_of(told), str(told))
 
 
+def readable(request: Any) -> Any:
+    """The request, unless it is why there is none."""
+    if isinstance(request, DecodeError):
+        raise request
+    return request
+
+
+def lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Gives the DecodeError instead of raising it: a stream that gRPC ends for that keeps its server from stopping."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            return error
+
+    return read
+
+
 def rewrap(handler: Handler, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Handler:
     """The same handler around another behaviour."""
     kinds: dict[tuple[bool, bool], tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
@@ -98,5 +124,6 @@ def rewrap(handler: Handler, wrap: Callable[[Callable[..., Any]], Callable[..., 
     }
     behaviour, make = kinds[handler.request_streaming, handler.response_streaming]
     assert behaviour is not None
-    rewrapped: Handler = make(wrap(behaviour), handler.request_deserializer, handler.response_serializer)
+    deserialize = handler.request_deserializer and lenient(handler.request_deserializer)
+    rewrapped: Handler = make(wrap(behaviour), deserialize, handler.response_serializer)
     return rewrapped

@@ -41,6 +41,8 @@ RESERVE_BYTES = 64 << 20
 """Room that writes which grow the store leave to deletes, in the map and on the disk; in a small map, a quarter."""
 FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
+NEW_FILE = f"{FILE}.new"
+"""The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
 _MAP_FULL = "the store's map is full; delete something or start with a larger map"
@@ -64,7 +66,7 @@ def owner(table: bytes) -> CollectionId:
 class Environment:
     """The LMDB environment, open; owns the folder's lock."""
 
-    def __init__(self, path: Path, map_bytes: int, keep: Callable[[], Any], read_only: bool = False) -> None:
+    def __init__(self, path: Path, map_bytes: int, keep: Callable[[], Any] = object, read_only: bool = False) -> None:
         """Opens or makes the folder; see Database.open for the errors. `keep` makes what views of a file share.
         `read_only`: beside its owner, without lock."""
         self.path = path
@@ -94,6 +96,8 @@ class Environment:
         try:
             for left in path.glob(f"{FILE}.*"):
                 left.unlink()
+            if not (path / FILE).exists():
+                _make(path)
             self.opened = self._open(path / FILE)
             self._check_format()
             os.fsync(folder)
@@ -355,6 +359,15 @@ def sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _make(path: Path) -> None:
+    """Make LMDB's file under another name, and give it its own when it is on the disk: a power cut leaves it whole."""
+    new = path / NEW_FILE
+    new.unlink(missing_ok=True)
+    with mapped_errors(), lmdb.open(os.fspath(new), subdir=False, lock=False) as made, made.begin(write=True) as txn:
+        txn.put(fmt.FORMAT_KEY, fmt.format_record())
+    new.replace(path / FILE)
 
 
 def lock_folder(path: Path) -> int:

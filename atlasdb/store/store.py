@@ -116,10 +116,11 @@ class Store:
             names = [name for name in self.environment.table_names(txn) if owner(name) == collection]
         for dropped in [self.submit(partial(self._drop_table, name)) for name in names]:
             dropped.result()
-        self.environment.forget_tables(collection)
         self.cache.forget(collection)
 
     def _drop_table(self, name: bytes, write: WriteTxn) -> None:
+        """In the writer's turn its handles are forgotten too: writes that follow count no table that is gone."""
+        self.environment.forget_tables(owner(name))
         self.environment.drop_table(write.txn, name)
 
     # ---- damage ----

@@ -1,6 +1,7 @@
 """Vectors in a file that is mapped, not read: an array of `.npy`, a tensor of `.safetensors`."""
 
 import json
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def npy(name: str) -> Mapped:
         array: npt.NDArray[Any] = np.load(name, mmap_mode="r")
     except OSError as error:
         _unreadable(Path(name), error)
-    except ValueError as error:
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:  # numpy reads the header as Python
         raise InvalidArgument(f"{name} is no array of numbers: {error}") from None
     if not is_quantised(array) and (array.ndim != 2 or array.dtype.name not in FLOATS):
         raise InvalidArgument(f"{name} holds {array.dtype} {array.shape}; vectors are {', '.join(FLOATS)} (N, D)")

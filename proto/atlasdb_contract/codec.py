@@ -244,8 +244,14 @@ def block_to_proto(block: t.Block) -> rpb.Block:
 
 
 def block_from_proto(message: rpb.Block) -> t.Block:
-    """Views of the message's bytes."""
+    """Views of the message's bytes. InvalidArgument where lengths do not fit each other."""
     c = message.cost
+    count = len(message.ids) // 8
+    if len(message.ids) != 8 * count or len(message.scores) != 4 * count:
+        raise InvalidArgument(
+            f"a block: {len(message.ids)} bytes of ids and {len(message.scores)} of scores "
+            "are not N u64 with N float32 scores"
+        )
     return t.Block(
         ids_from_bytes(message.ids),
         vectors_from_proto(message.keys, "keys"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pytest
 from writing import triples
 
 from atlasdb.engine.database import Database
@@ -74,10 +73,3 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
 
 def test_acked_triples_survive_kill(tmp_path: Path) -> None:
     kill_again_and_again(tmp_path / "data", rounds=10, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(10))
-def test_acked_triples_survive_kill_for_long(tmp_path: Path, seed: int) -> None:
-    kill_again_and_again(tmp_path / "data", rounds=40, seed=1000 * seed)

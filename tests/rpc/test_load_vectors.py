@@ -138,10 +138,14 @@ def test_files_that_hold_no_vectors_are_refused_by_name(tmp_path: Path) -> None:
     np.save(tmp_path / "whole.npy", np.zeros((3, D), np.int64))
     np.save(tmp_path / "other.npy", np.zeros((4, D), np.float32))
     text.write_text("no array")
+    (tmp_path / "open.npy").write_bytes(good.read_bytes().replace(b"}", b" "))
+    (tmp_path / "quoted.npy").write_bytes(good.read_bytes().replace(b"'shape'", b"'shape "))
     with pytest.raises(NotFound, match=r"no file .*missing\.npy"):
         VectorFiles.open(good, tmp_path / "missing.npy")
     for path, told in (
         (text, "is no array of numbers"),
+        (tmp_path / "open.npy", "is no array of numbers"),
+        (tmp_path / "quoted.npy", "is no array of numbers"),
         (tmp_path / "whole.npy", r"int64 \(3, 24\); vectors are float16"),
         (tmp_path / "other.npy", "4 vectors of 24 numbers; each triple needs"),
         (tmp_path / "keys.bin", r"is no \.npy, \.safetensors or \.parquet file"),

@@ -178,3 +178,18 @@ def test_a_lifetime_counts_its_streams() -> None:
         pass
     with lifetime.stream():
         pass
+
+
+@pytest.mark.parametrize("method", ["Knowledge/Insert", "Retrieval/Fetch"])
+def test_what_is_no_message_is_refused_and_does_not_hold_up_a_stop(
+    served: Served, connect: Connector, method: str
+) -> None:
+    wire = connect(served.targets["unix"])
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError) as error:
+            list(wire.channel.stream_stream(f"/atlasdb.v1.{method}")(iter([b"\xff\xff"]), timeout=20))
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    stopping = threading.Thread(target=served.server.stop, args=(1,), daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -90,3 +91,31 @@ def test_collections_come_and_go_without_end(monkeypatch: pytest.MonkeyPatch, st
         database.create_collection(f"d{number}", BARE)
     with pytest.raises(ResourceExhausted, match="at most 3 collections"):
         database.create_collection("d4", BARE)
+
+
+def test_what_is_inserted_beside_a_drop_is_stored(stores: Stores, database: Database) -> None:
+    """Tables that are gone count for no other collection."""
+    over = threading.Event()
+
+    def drop() -> None:
+        while not over.is_set():
+            database.create_collection("other", BARE)
+            database.drop_collection("other")
+
+    dropping = threading.Thread(target=drop)
+    dropping.start()
+    try:
+        for start in range(0, 400, 2):
+            database.insert("facts", facts(2, start), *vectors(facts(2, start))).result()
+    finally:
+        over.set()
+        dropping.join()
+    assert database.count("facts") == 400
+
+
+@pytest.mark.parametrize("name", ["", "none-such"])
+def test_what_is_not_there_is_not_found_at_once(database: Database, name: str) -> None:
+    with pytest.raises(NotFound):
+        database.drop_collection(name)
+    with pytest.raises(NotFound):
+        database.build(name)

@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -98,9 +97,3 @@ SETTINGS = settings(
 
 def test_a_store_agrees_with_a_dict() -> None:
     run_state_machine_as_test(StoreModel, settings=settings(SETTINGS, max_examples=12))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_store_agrees_with_a_dict_for_long() -> None:
-    run_state_machine_as_test(StoreModel, settings=settings(SETTINGS, max_examples=1000, derandomize=False))

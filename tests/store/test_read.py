@@ -46,6 +46,12 @@ def test_scan_continues_and_stops_where_asked(database: Database, load: Load) ->
     assert ids(database.scan("facts", after=50)) == []
 
 
+def test_a_scan_after_the_last_entry_is_empty(database: Database, load: Load) -> None:
+    load(facts(10))
+    for after in (10, 11, (1 << 63) - 1, (1 << 64) - 1):
+        assert list(database.scan("facts", after)) == []
+
+
 def test_scan_filters_by_head_and_relation(database: Database, load: Load) -> None:
     load(facts(6000))
     assert ids(database.scan("facts", head="head 1700")) == [5101, 5102, 5103]

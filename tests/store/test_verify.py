@@ -222,6 +222,8 @@ def test_a_verification_reads_no_faster_than_asked(database: Database, load: Loa
     began = time.monotonic()
     assert [sentence for _, step in database.verify(bytes_per_second=200_000) for sentence in step.damage] == []
     assert time.monotonic() - began > 0.2
+    with pytest.raises(InvalidArgument, match="would never end"):
+        list(database.verify(bytes_per_second=1))
 
 
 def test_what_is_no_cursor_is_refused(database: Database) -> None:

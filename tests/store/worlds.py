@@ -29,7 +29,7 @@ class HashEncoder:
 
     def submit(self, texts: Sequence[str]) -> "Future[Floats]":
         self.asked += texts
-        return self._thread.submit(lambda: np.stack([unit(text) for text in texts]))
+        return self._thread.submit(lambda: np.array([unit(text) for text in texts], np.float32).reshape(-1, D))
 
     def close(self) -> None:
         self._thread.shutdown()

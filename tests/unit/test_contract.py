@@ -194,6 +194,12 @@ def test_vectors_whose_lengths_do_not_fit_are_refused(message: kpb.Vectors) -> N
         codec.vectors_from_proto(message, "rows")
 
 
+@pytest.mark.parametrize(("ids", "scores"), [(b"1234567", b""), (b"12345678", b"123"), (b"12345678", b"12345678")])
+def test_a_block_whose_lengths_do_not_fit_is_refused(ids: bytes, scores: bytes) -> None:
+    with pytest.raises(errors.InvalidArgument, match="bytes of ids"):
+        codec.block_from_proto(rpb.Block(ids=ids, scores=scores))
+
+
 @given(st.lists(triples, max_size=30))
 def test_chunks_hold_every_triple_in_order(given_triples: list[t.Triple]) -> None:
     assert [triple for chunk in codec.chunked(given_triples) for triple in chunk] == given_triples
