@@ -55,7 +55,8 @@ def restore(data: Path, name: str, target: Path, force: bool) -> int:
     and `force` is not set.
     """
     from atlasdb.engine import snapshot
-    from atlasdb.store.environment import FILE, lock_folder
+    from atlasdb.store.environment import FILE
+    from atlasdb.store.folder import lock_folder
 
     known = snapshot.find(data, name)
     try:
@@ -77,7 +78,8 @@ def restore(data: Path, name: str, target: Path, force: bool) -> int:
 
 def _put(source: Path, target: Path, sha256: str) -> None:
     """Copy a file beside the store's, and let it take that one's place."""
-    from atlasdb.store.environment import FILE, switching
+    from atlasdb.store.environment import FILE
+    from atlasdb.store.folder import switching
 
     beside = target / f"{FILE}.restored"
     try:

@@ -24,7 +24,8 @@ from atlasdb import format as fmt
 from atlasdb.engine.engine import Engine
 from atlasdb.store.check import Check
 from atlasdb.store.copying import Copy, check_disk, rounds, used_bytes
-from atlasdb.store.environment import FILE, SMALLEST_MAP, sync_folder
+from atlasdb.store.environment import FILE, SMALLEST_MAP
+from atlasdb.store.folder import sync_folder
 from atlasdb.store.reading import ReadingStore
 from atlasdb_contract.errors import AlreadyExists, AtlasError, Cancelled, DataLoss, InvalidArgument, NotFound
 

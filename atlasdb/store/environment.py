@@ -19,6 +19,7 @@ import lmdb
 
 from atlasdb import format as fmt
 from atlasdb.store import pages
+from atlasdb.store.folder import lock_folder, switching
 from atlasdb.store.opened import TABLES as TABLES
 from atlasdb.store.opened import Db as Db
 from atlasdb.store.opened import Opened
@@ -340,27 +341,6 @@ def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterato
             more = cursor.next()
 
 
-@contextmanager
-def switching(path: Path, how: int) -> Iterator[int]:
-    """While the files of a folder are opened (LOCK_SH) or replaced (LOCK_EX): nobody opens half of the old and half of
-    the new. Lends the folder's descriptor."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, how)
-        yield folder
-    finally:
-        os.close(folder)
-
-
-def sync_folder(path: Path) -> None:
-    """Make what was put into a folder, or renamed there, durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _make(path: Path) -> None:
     """Make LMDB's file under another name, and give it its own when it is on the disk: a power cut leaves it whole."""
     new = path / NEW_FILE
@@ -368,22 +348,6 @@ def _make(path: Path) -> None:
     with mapped_errors(), lmdb.open(os.fspath(new), subdir=False, lock=False) as made, made.begin(write=True) as txn:
         txn.put(fmt.FORMAT_KEY, fmt.format_record())
     new.replace(path / FILE)
-
-
-def lock_folder(path: Path) -> int:
-    """Take the folder: the open descriptor of its lock file, with our pid in it."""
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        raise FailedPrecondition(f"{path} is in use by the server with pid {pid}; stop it first") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
 
 
 @contextmanager

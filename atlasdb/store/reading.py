@@ -32,9 +32,9 @@ from atlasdb.store.environment import (
     Environment,
     Txn,
     mapped_errors,
-    switching,
     table_name,
 )
+from atlasdb.store.folder import switching
 from atlasdb.store.opened import Opened, Tables
 from atlasdb.store.store import Store
 from atlasdb.store.view import Cache, View
