@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from test_kill import Acked
 
 from atlasdb.engine.database import Database
@@ -49,10 +48,3 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
 
 def test_acked_triples_survive_kill_of_a_compaction(tmp_path: Path) -> None:
     kill_again_and_again(tmp_path / "data", rounds=6, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(10))
-def test_acked_triples_survive_kill_of_a_compaction_for_long(tmp_path: Path, seed: int) -> None:
-    kill_again_and_again(tmp_path / "data", rounds=40, seed=1000 * seed)
