@@ -21,7 +21,7 @@ from atlasdb.store.copying import Copy, check_disk, rounds, used_bytes
 from atlasdb.store.dropping import Dead
 from atlasdb.store.environment import FILE, TABLES
 from atlasdb.store.index import Space
-from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss
+from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, NotFound
 
 log = logging.getLogger("atlasdb.engine")
 
@@ -78,7 +78,8 @@ class Compaction:
             if not dry_run:
                 check_disk(store.environment.path, used_bytes(store.environment))
             for record in store.records():
-                yield from self._collection(record.name, dry_run)
+                with suppress(NotFound):  # it was dropped meanwhile
+                    yield from self._collection(record.name, dry_run)
             yield from self._told() if dry_run else self._copy()
 
     def _check(self) -> None:

@@ -25,7 +25,8 @@ from atlasdb.store.index import Space
 from atlasdb.store.store import Store
 from atlasdb.store.view import View
 from atlasdb.store.writer import WriteTxn
-from atlasdb_contract.errors import DataLoss
+from atlasdb_contract.errors import DataLoss, NotFound
+from atlasdb_contract.ids import CollectionId
 
 VIEW_BYTES = 16 << 20
 """Of records that one view, or one transaction, looks at."""
@@ -43,9 +44,11 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Dead:
-    """Of one collection: entries that can be dropped, by id; values that an entry has, by id; entries that were looked
-    at for that. `sound`: all of them could be read, so that values may be dropped. What that frees, about."""
+    """Of one collection, by its number (its name may be another's by now): entries that can be dropped, by id; values
+    that an entry has, by id; entries that were looked at for that. `sound`: all of them could be read, so that values may be
+    dropped. What that frees, about."""
 
+    collection: CollectionId
     entries: Bools
     used: Bools
     seen: int
@@ -65,7 +68,7 @@ def scan(store: Store, name: str) -> Iterator[Dead]:
         record = view.record
         last, words = int(record.next_entry), view.tombstones()
         deleted = np.unpackbits(words.view(np.uint8), bitorder="little")[:last].astype(np.bool_)
-        dead = Dead(np.zeros(last, np.bool_), np.zeros(int(record.next_value), np.bool_), last - 1)
+        dead = Dead(record.id, np.zeros(last, np.bool_), np.zeros(int(record.next_value), np.bool_), last - 1)
         dead.entries[: len(deleted)] = deleted
     if not deleted.any():
         dead.sound = False
@@ -129,7 +132,7 @@ def _take(dead: Dead, key: bytes, record: memoryview) -> None:
 
 def drop_entries(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | None:
     """Some records of entries from the key `at` on; the key to go on from."""
-    changes = write.changes(name)
+    changes = _changes(write, name, dead)
     changes.write()
     some, onward, last = _some(write, changes, "entries", at)
     for key in some:
@@ -157,7 +160,7 @@ def drop_entries(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | N
 
 def drop_values(write: WriteTxn, name: str, dead: Dead, at: bytes) -> bytes | None:
     """Some records of values from the key `at` on; the key to go on from."""
-    changes = write.changes(name)
+    changes = _changes(write, name, dead)
     changes.write()
     _use(write, changes, dead)
     dimension = changes.record.dimension
@@ -194,8 +197,16 @@ def purge(write: WriteTxn, name: str, space: Space, at: int) -> int | None:
 
 def dropped(write: WriteTxn, name: str, dead: Dead) -> None:
     """Note that these entries were dropped, or are not worth it."""
-    changes = write.changes(name)
+    changes = _changes(write, name, dead)
     changes.record = replace(changes.record, dropped=changes.record.dropped + dead.entry_count)
+
+
+def _changes(write: WriteTxn, name: str, dead: Dead) -> Changes:
+    """Of the collection that was looked at. NotFound where it was dropped."""
+    changes = write.changes(name)
+    if changes.record.id != dead.collection:
+        raise NotFound(f"the collection {name!r} was dropped, and made anew, while it was compacted")
+    return changes
 
 
 def _use(write: WriteTxn, changes: Changes, dead: Dead) -> None:
