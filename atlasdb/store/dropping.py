@@ -45,8 +45,8 @@ Bools = npt.NDArray[np.bool_]
 @dataclass(slots=True)
 class Dead:
     """Of one collection, by its number (its name may be another's by now): entries that can be dropped, by id; values
-    that an entry has, by id; entries that were looked at for that. `sound`: all of them could be read, so that values may be
-    dropped. What that frees, about."""
+    that an entry has, by id; entries that were looked at for that. `sound`: all of them could be read, so that values
+    may be dropped. What that frees, about."""
 
     collection: CollectionId
     entries: Bools
