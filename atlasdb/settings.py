@@ -31,6 +31,8 @@ class Settings:
     thread."""
     sample_recall: float = 6.0
     """Fetches a minute, of all processes together, that are compared with the exact answer; 0: none."""
+    compact_above: float = 0.5
+    """The file is compacted, when nothing else is to do, where more than this share of it is free or dead; 0: never."""
     stop_seconds: float = 30.0
     """How long a stopping server waits for the work in hand."""
 
@@ -42,6 +44,7 @@ class Settings:
             "encoder_workers": 0,
             "max_streams": 1,
             "sample_recall": 0,
+            "compact_above": 0,
             "stop_seconds": 0,
         }
         for name, least in leasts.items():
@@ -60,6 +63,7 @@ class Settings:
             "encoder_workers": int,
             "max_streams": int,
             "sample_recall": float,
+            "compact_above": float,
             "stop_seconds": float,
         }
         chosen: dict[str, object] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from atlasdb.engine.meters import Measured, Meters
+from atlasdb.store.copying import Copy
 from atlasdb.store.reading import ReadingStore
 from atlasdb.store.store import Store
 from atlasdb_contract.errors import FailedPrecondition
@@ -40,6 +41,9 @@ class Engine:
         self.meters = Meters()
         self._texts = 0
         self._building: set[str] = set()
+        self._compacting = threading.Lock()
+        self.copy: Copy | None = None
+        """Of a compaction that was stopped: the next one goes on with it."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -55,6 +59,9 @@ class Engine:
     def close(self) -> None:
         """Finish the writes that were taken, then close."""
         self.after_encoding.shutdown()
+        if self.copy is not None:
+            self.copy.close()
+            self.copy = None
         self.store.close()
 
     def encoder_for(self, config: CollectionConfig, name: str) -> EncoderLike:
@@ -96,3 +103,13 @@ class Engine:
         finally:
             with self._lock:
                 self._building.discard(name)
+
+    @contextmanager
+    def compacting(self) -> Iterator[None]:
+        """While the file is copied: once at a time."""
+        if not self._compacting.acquire(blocking=False):
+            raise FailedPrecondition("a compaction or a snapshot is being made; wait for it or stop it first")
+        try:
+            yield
+        finally:
+            self._compacting.release()

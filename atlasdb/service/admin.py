@@ -10,6 +10,7 @@ from typing import TypeVar
 import grpc
 
 from atlasdb.engine.database import Database
+from atlasdb.engine.snapshot import Snapshot, SnapshotStep
 from atlasdb.engine.stats import CollectionStats
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb.service.lifetime import STOPPING, Lifetime
@@ -106,6 +107,48 @@ class Admin(agrpc.AdminServicer):
 
         return self._told(repair, context)
 
+    def Compact(self, request: apb.CompactRequest, context: Context) -> Iterator[apb.CompactProgress]:
+        def compact(cancelled: Callable[[], bool], tell: Callable[[apb.CompactProgress], None]) -> None:
+            pace = Pace()
+            asked = request.dry_run, request.bytes_per_second, request.max_seconds
+            for step in self._database.compact(*asked, cancelled):
+                if pace.due(step.stage):
+                    tell(apb.CompactProgress(**asdict(step)))
+
+        return self._told(compact, context)
+
+    def CreateSnapshot(self, request: apb.CreateSnapshotRequest, context: Context) -> Iterator[apb.SnapshotProgress]:
+        asked = request.name, request.bytes_per_second
+        return self._snapshot(lambda cancelled: self._database.create_snapshot(*asked, cancelled), context)
+
+    def ListSnapshots(self, _request: apb.ListSnapshotsRequest, _: Context) -> apb.ListSnapshotsReply:
+        return apb.ListSnapshotsReply(snapshots=map(snapshot_to_proto, self._database.list_snapshots()))
+
+    def VerifySnapshot(self, request: apb.VerifySnapshotRequest, context: Context) -> Iterator[apb.SnapshotProgress]:
+        return self._snapshot(lambda cancelled: self._database.verify_snapshot(request.name, cancelled), context)
+
+    def DeleteSnapshot(self, request: apb.DeleteSnapshotRequest, _: Context) -> apb.DeleteSnapshotReply:
+        return apb.DeleteSnapshotReply(bytes=self._database.delete_snapshot(request.name))
+
+    def _snapshot(
+        self, begin: Callable[[Callable[[], bool]], Iterable[SnapshotStep]], context: Context
+    ) -> Iterator[apb.SnapshotProgress]:
+        def work(cancelled: Callable[[], bool], tell: Callable[[apb.SnapshotProgress], None]) -> None:
+            pace = Pace()
+            for step in begin(cancelled):
+                if pace.due(step.stage):
+                    tell(
+                        apb.SnapshotProgress(
+                            stage=step.stage,
+                            done=step.done,
+                            total=step.total,
+                            damage=step.damage,
+                            snapshot=snapshot_to_proto(step.snapshot) if step.snapshot else None,
+                        )
+                    )
+
+        return self._told(work, context)
+
     def _told(self, work: Callable[[Callable[[], bool], Callable[[T], None]], None], context: Context) -> Iterator[T]:
         """What the work tells, until it ends, the client leaves or the server stops."""
         try:
@@ -137,6 +180,11 @@ def verify_to_proto(collection: str, progress: Progress, damage: Iterable[str]) 
         damage=[*damage, *progress.damage],
         cursor=progress.cursor,
     )
+
+
+def snapshot_to_proto(snapshot: Snapshot) -> apb.Snapshot:
+    """A snapshot's manifest."""
+    return apb.Snapshot(**asdict(snapshot))
 
 
 def collection_to_proto(stats: CollectionStats) -> apb.CollectionStats:

@@ -119,7 +119,7 @@ def _pairs(write: WriteTxn, changes: Changes, table: str) -> Iterator[tuple[Ids,
         except DataLoss:
             continue
         hashes = facts_of(rows.texts.copy(), rows.ends, changes.record.salt).hashes
-        forward = (rows.flags & Flag.INVERSE) == 0
+        forward = ((rows.flags & Flag.INVERSE) == 0) & (rows.value_ids != 0)
         yield hashes[forward], np.arange(first, first + len(rows), dtype=np.uint64)[forward]
 
 

@@ -37,7 +37,7 @@ class Cache:
     def __init__(self) -> None:
         self.trees = TreeCache()
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
-        self._rows: dict[tuple[CollectionId, str], tuple[int, Directory]] = {}
+        self._rows: dict[tuple[CollectionId, str], tuple[tuple[int, int], Directory]] = {}
         self._noted: dict[CollectionId, tuple[int, frozenset[Out]]] = {}
 
     def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
@@ -59,12 +59,13 @@ class Cache:
         return self._directory(txn, tables, record, "entries", record.next_entry, entries.LAYOUT, entries.COLUMNS)
 
     def _directory(
-        self, txn: Txn, tables: Tables, record: CollectionRecord, table: str, version: int, layout: Layout, columns: int
+        self, txn: Txn, tables: Tables, record: CollectionRecord, table: str, last: int, layout: Layout, columns: int
     ) -> Directory:
-        none = Directory.none(columns)
-        known, where = self._rows.get((record.id, table), (0, none))
+        none, version = Directory.none(columns), (record.drops, last)
+        known, where = self._rows.get((record.id, table), ((0, 0), none))
         if known != version:
-            where = extended(txn, getattr(tables, table), layout, where if known < version else none)
+            longer = known[0] == record.drops and known < version
+            where = extended(txn, getattr(tables, table), layout, where if longer else none)
             if known < version:
                 self._rows[record.id, table] = (version, where)
         return where

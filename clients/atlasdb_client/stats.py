@@ -1,4 +1,5 @@
-"""What `Client.stats` and `Client.repair` answer: messages of admin.proto as values. A test compares the fields."""
+"""What `Client.stats`, `repair`, `compact` and snapshots answer: messages of admin.proto as values. A test compares
+the fields of stats."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,3 +124,56 @@ class RepairProgress:
     total: int
     restored: tuple[str, ...]
     lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompactProgress:
+    """How far a compaction is; from `file_bytes` on, of the last one."""
+
+    stage: str
+    done: int
+    total: int
+    file_bytes: int
+    after_bytes: int
+    """Of a dry run: about."""
+    disk_bytes: int
+    """What the disk, and then the memory, must have room for."""
+    memory_bytes: int
+    seconds: float
+    dead_entries: int
+    """What was dropped, or would be."""
+    dead_values: int
+    held_seconds: float
+    """How long writes waited for the new file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A collection in a snapshot."""
+
+    name: str
+    entries: int
+    setsum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole copy of the store at one moment."""
+
+    name: str
+    created: float
+    format_version: int
+    file_bytes: int
+    sha256: str
+    collections: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """How far the making, or the verification, of a snapshot is; the last one has it, and what is wrong with it."""
+
+    stage: str
+    done: int
+    total: int
+    damage: tuple[str, ...]
+    snapshot: Snapshot | None

@@ -129,6 +129,19 @@ def test_what_either_stores_is_in_the_next_fetch_of_all(wires: list[Wire]) -> No
                 assert wire.knowledge.Count(kpb.CountRequest(collection=name)).entries == found == count
 
 
+def test_all_follow_to_a_compacted_file(wires: list[Wire]) -> None:
+    wires[0].create()
+    keys = wires[0].fill(4000)
+    for turn in range(2):
+        ids = range(1 + 1500 * turn, 1501 + 1500 * turn)
+        wires[turn].knowledge.Delete(kpb.DeleteRequest(collection="facts", ids=ids))
+        *_, last = wires[1 - turn].ask("Compact", apb.CompactRequest())
+        assert last.dead_entries == 1500
+        for wire in wires:
+            assert fetch(wire, keys.take(slice(3500, 3501))) == [3501]
+            assert fetch(wire, keys.take(slice(7, 8))) != [8]
+
+
 def test_a_reader_explains_its_fetches(wires: list[Wire], server: Spawned) -> None:
     """By itself, entries named by their triples included."""
     _, reader = wires

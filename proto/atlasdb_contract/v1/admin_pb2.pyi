@@ -210,3 +210,114 @@ class RepairProgress(_message.Message):
     restored: _containers.RepeatedScalarFieldContainer[str]
     lost: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, collection: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., restored: _Optional[_Iterable[str]] = ..., lost: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CompactRequest(_message.Message):
+    __slots__ = ("dry_run", "bytes_per_second", "max_seconds")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MAX_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    bytes_per_second: int
+    max_seconds: float
+    def __init__(self, dry_run: _Optional[bool] = ..., bytes_per_second: _Optional[int] = ..., max_seconds: _Optional[float] = ...) -> None: ...
+
+class CompactProgress(_message.Message):
+    __slots__ = ("stage", "done", "total", "file_bytes", "after_bytes", "disk_bytes", "memory_bytes", "seconds", "dead_entries", "dead_values", "held_seconds")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AFTER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    DEAD_VALUES_FIELD_NUMBER: _ClassVar[int]
+    HELD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    done: int
+    total: int
+    file_bytes: int
+    after_bytes: int
+    disk_bytes: int
+    memory_bytes: int
+    seconds: float
+    dead_entries: int
+    dead_values: int
+    held_seconds: float
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., file_bytes: _Optional[int] = ..., after_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., seconds: _Optional[float] = ..., dead_entries: _Optional[int] = ..., dead_values: _Optional[int] = ..., held_seconds: _Optional[float] = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("name", "created", "format_version", "file_bytes", "sha256", "collections")
+    class Held(_message.Message):
+        __slots__ = ("name", "entries", "setsum")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        ENTRIES_FIELD_NUMBER: _ClassVar[int]
+        SETSUM_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        entries: int
+        setsum: str
+        def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., setsum: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    created: float
+    format_version: int
+    file_bytes: int
+    sha256: str
+    collections: _containers.RepeatedCompositeFieldContainer[Snapshot.Held]
+    def __init__(self, name: _Optional[str] = ..., created: _Optional[float] = ..., format_version: _Optional[int] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., collections: _Optional[_Iterable[_Union[Snapshot.Held, _Mapping]]] = ...) -> None: ...
+
+class CreateSnapshotRequest(_message.Message):
+    __slots__ = ("name", "bytes_per_second")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bytes_per_second: int
+    def __init__(self, name: _Optional[str] = ..., bytes_per_second: _Optional[int] = ...) -> None: ...
+
+class SnapshotProgress(_message.Message):
+    __slots__ = ("stage", "done", "total", "damage", "snapshot")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    done: int
+    total: int
+    damage: _containers.RepeatedScalarFieldContainer[str]
+    snapshot: Snapshot
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., damage: _Optional[_Iterable[str]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+
+class ListSnapshotsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListSnapshotsReply(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[Snapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ...) -> None: ...
+
+class VerifySnapshotRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteSnapshotRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteSnapshotReply(_message.Message):
+    __slots__ = ("bytes",)
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    def __init__(self, bytes: _Optional[int] = ...) -> None: ...
