@@ -219,7 +219,8 @@ def check_disk(folder: Path, needed: int) -> None:
 def used_bytes(environment: Environment) -> int:
     """Bytes of the pages that records are in: about what a compact copy takes."""
     with environment.snapshot() as (txn, opened):
-        stats = [txn.stat(), *(txn.stat(db) for tables in opened.tables.values() for db in tables.all())]
+        held = [opened.tables[record.id] for record in registry.records(txn) if record.id in opened.tables]
+        stats = [txn.stat(), *(txn.stat(db) for tables in held for db in tables.all())]
     pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
     return int(pages * environment.page_bytes())
 
