@@ -43,7 +43,7 @@ def setsum(database: Database) -> str:
 
 def fetched(database: Database) -> list[list[float]]:
     block = database.fetch("facts", ROWS, 20, exact=True)
-    return [block.ids.tolist(), block.scores.tolist(), block.values.data.tolist()]
+    return [block.ids.tolist(), block.scores.round(5).tolist(), block.values.data.tolist()]
 
 
 def contents(database: Database) -> list[object]:
