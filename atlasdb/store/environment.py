@@ -44,8 +44,8 @@ FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
 LOCK_FILE = f"{FILE}-lock"
 """LMDB's table of readers."""
-READERS_BYTES = 64 * READERS_LIMIT
-"""The least of that file."""
+READERS_BYTES = 64 * READERS_LIMIT + 8192
+"""That file's size, with what LMDB has before the readers; a little more than it needs."""
 NEW_FILE = f"{FILE}.new"
 """The same while it is made."""
 SMALLEST_MAP = 1 << 30
@@ -126,12 +126,11 @@ class Environment:
             raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self._allocate_readers(READERS_BYTES)
+            self._allocate_readers()
             if not (path / FILE).exists():
                 _make(path)
             self._lmdb = self._open()
             self._check_format()
-            self._allocate_readers()
             self.reserve.keep()
             os.fsync(folder)
         except BaseException:
@@ -140,15 +139,16 @@ class Environment:
         finally:
             os.close(folder)
 
-    def _allocate_readers(self, least: int = 0) -> None:
-        """LMDB writes its table of readers through a map: it may have no holes."""
+    def _allocate_readers(self) -> None:
+        """LMDB writes its table of readers through a map: it may have no holes. Before LMDB opens it only: to close
+        a file that this process has under a lock of fcntl lets go of that lock."""
         try:
-            allocate(self.path / LOCK_FILE, least)
+            allocate(self.path / LOCK_FILE, READERS_BYTES)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 return  # a file system that promises nothing
             if self.reserve.give_up():
-                self._allocate_readers(least)
+                self._allocate_readers()
                 return
             raise ResourceExhausted(_DISK_FULL.format(error.strerror)) from error
 
