@@ -55,7 +55,7 @@ class Reserve:
 
 
 def allocate(file: Path, least: int) -> None:
-    """Give a file all of its blocks, at least so many bytes, made if it is missing: a hole that is written through a map in a full disk ends
-    the process. OSError."""
+    """Give a file, made if it is missing, all of its blocks, at least so many bytes: a hole that is written through a
+    map in a full disk ends the process. OSError."""
     with file.open("ab") as opened:
         os.posix_fallocate(opened.fileno(), 0, max(least, os.fstat(opened.fileno()).st_size))
