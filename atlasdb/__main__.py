@@ -36,6 +36,15 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--encoder-workers", metavar="N", type=int, help="encoder processes (default: one a core)")
     flags.add_argument("--max-streams", metavar="N", type=int, help="streams that each serves (default 64)")
     flags.add_argument(
+        "--sample-recall", metavar="N", type=float, help="fetches a minute compared with the exact answer (default 6)"
+    )
+    flags.add_argument(
+        "--compact-above",
+        metavar="SHARE",
+        type=float,
+        help="compact the file, when nothing else is to do, where more of it is free or dead (default 0.5; 0: never)",
+    )
+    flags.add_argument(
         "--stop-seconds", metavar="S", type=float, help="how long a stop waits for the work in hand (default 30)"
     )
     return flags
@@ -72,7 +81,7 @@ def serve(settings: Settings) -> None:
     signals = StopSignals()
     with (
         LazyEncoder(settings.encoder_workers) as encoder,
-        Database.open(settings.data, settings.map_bytes, encoder) as database,
+        Database.open(settings.data, settings.map_bytes, encoder, settings.compact_above) as database,
         Keeper(settings.workers - 1, database.clear_dead_readers) as readers,
     ):
         server = Server(database, settings, encoder, readers.socket)

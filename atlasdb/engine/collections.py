@@ -5,6 +5,7 @@ import time
 
 from atlasdb.engine.engine import Engine
 from atlasdb.ingest.phrases import Phrasing
+from atlasdb.store.registry import CollectionRecord
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import NO_ENCODER, Collection, CollectionConfig, Quota
 
@@ -48,6 +49,6 @@ def count(engine: Engine, name: str) -> int:
         return view.record.entries
 
 
-def drop(engine: Engine, name: str) -> int:
-    """Delete a collection; how many entries it had."""
-    return engine.store.drop(name).entries
+def drop(engine: Engine, name: str) -> CollectionRecord:
+    """Delete a collection; what it was."""
+    return engine.store.drop(name)

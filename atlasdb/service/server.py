@@ -73,6 +73,7 @@ class Server:
     ) -> None:
         """`inner`: a unix socket for what readers hand on. `writer`: leads there, in a reader; it shares the port."""
         self._settings = settings
+        self._database = database
         self._inner = inner
         self._shares_port = writer is not None
         self._lifetime = Lifetime(settings.max_streams)
@@ -88,9 +89,13 @@ class Server:
             (health_pb2_grpc.add_HealthServicer_to_server, self._health),
         ]
         if writer is None:
+            readers = inner.parent if inner else None
             services += [
                 (knowledge_pb2_grpc.add_KnowledgeServicer_to_server, Knowledge(database, self._lifetime)),
-                (admin_pb2_grpc.add_AdminServicer_to_server, Admin(database, self._lifetime, encoder)),
+                (
+                    admin_pb2_grpc.add_AdminServicer_to_server,
+                    Admin(database, self._lifetime, encoder, readers),
+                ),
             ]
         for add, service in services:
             add(service, self._grpc)
@@ -118,6 +123,7 @@ class Server:
         self._grpc.start()
         if self._fetches is not None:
             self._fetches.await_call()
+        self._database.sample_recall(self._settings.sample_recall, self._settings.workers)
         for name in ("", *SERVICES):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 

@@ -3,7 +3,7 @@
 Lookups see what is gathered too. Deletions are written at once, and whatever is gathered before them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ OUT_LIMIT = 4096
 _QUOTA_WAYS = "delete some, or raise its quota with 'atlasdb collections set'"
 
 Positions = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,21 @@ class Changes(Lookup):
         """The record with another quota."""
         self.record = replace(self.record, quota=quota)
         return self.record
+
+    def rewrite(self, table: str, gone: bytes, records: Mapping[bytes, bytearray]) -> None:
+        """Put `records` of entries or values in the place of the one with the key `gone`: with fewer rows."""
+        db = getattr(self.tables, table)
+        self._txn.delete(gone, db=db)
+        for key, record in records.items():
+            self._txn.put(key, record, db=db)
+        self.tables.lying.pop(table, None)
+        self._written = True
+        self.record = replace(self.record, drops=self.record.drops + 1)
+
+    def purge(self, space: Space, at: int, alive: Callable[[Ids], Bools]) -> int | None:
+        """Take pairs whose ids are not alive out of some of an index; the hash to go on from, None: that was all."""
+        index = Index(self._txn, self.tables, space, alive)
+        return index.purge(at)
 
     def touch(self) -> None:
         """The tables of postings or nodes change: no address in them holds any longer by itself."""

@@ -68,6 +68,10 @@ class CollectionRecord:
     """Changes of the table of tombstones so far: names its contents in caches."""
     revision: int = 0
     """Changes of the tables of postings and nodes so far: names their contents in caches."""
+    drops: int = 0
+    """Times that rows of entries and values were taken away so far: names where they lie in caches."""
+    dropped: int = 0
+    """Deleted entries that a compaction has looked at: their rows are gone, or not worth it."""
     setsum: bytes = EMPTY
     """Of the entries that are there."""
     out: tuple[Out, ...] = ()

@@ -29,8 +29,7 @@ class Store:
     """Owns the environment and the writer thread."""
 
     def __init__(self, path: Path, map_bytes: int) -> None:
-        self.environment = Environment(path, map_bytes)
-        self.cache = Cache()
+        self.environment = Environment(path, map_bytes, Cache)
         with self.environment.writing() as txn:
             known = {record.id for record in registry.records(txn)}
             unreadable = registry.unreadable(txn)
@@ -48,12 +47,19 @@ class Store:
 
     # ---- reading ----
 
+    @property
+    def cache(self) -> Cache:
+        """What views of the file share that the next one is of."""
+        cache: Cache = self.environment.opened.kept
+        return cache
+
     @contextmanager
     def view(self, name: str) -> Iterator[View]:
         """One collection as it is now. NotFound. Close it soon, and let nothing borrowed out of it."""
-        with self.environment.reading() as txn:
+        with self.environment.snapshot() as (txn, opened):
             record = registry.get(txn, name)
-            yield View(txn, self.environment.tables(record.id), record, self.cache)
+            self.environment.check_usable(record.id)
+            yield View(txn, opened.tables[record.id], record, opened.kept)
 
     def unreadable(self) -> dict[str, str]:
         """What is wrong with collections that can't be read at all, by name."""
