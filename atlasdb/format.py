@@ -1,8 +1,9 @@
 """Every byte that reaches the disk.
 
-A store is a folder: `atlas.mdb` (LMDB), `atlas.mdb-lock` (LMDB's readers) and `lock` (the pid of its server). In LMDB's
-main table lie `format`, `sequence` and one `collection/NAME` for each collection; each collection has six tables of its
-own, named `ID/TABLE` with ID in eight hex digits. Keys are big-endian, so that LMDB's order is numeric order; all else
+A store is a folder: `atlas.mdb` (LMDB), `atlas.mdb-lock` (LMDB's readers), `lock` (the pid of its server) and `reserve`
+(room that is kept for deletes, see store/reserve.py). In LMDB's main table lie `format`, `sequence` and one
+`collection/NAME` for each collection; each collection has six tables of its own, named `ID/TABLE` with ID in eight hex
+digits. Keys are big-endian, so that LMDB's order is numeric order; all else
 is little-endian. Each record begins with a CRC32C over its key and the rest of it. Where "pad" stands, what follows
 begins on a cache line: 48 bytes beyond a multiple of 64 in the record, since LMDB puts 16 bytes before a long record.
 Records of entries, values, slots and nodes end with a second checksum and parity (`atlasdb/parity.py`).

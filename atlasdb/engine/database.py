@@ -32,6 +32,7 @@ from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import (
+    UNLIMITED,
     About,
     Beams,
     Block,
@@ -52,7 +53,6 @@ MAP_BYTES = 1 << 40
 BARE = EntryFields()
 DEFAULT_BEAMS = Beams()
 NOTHING = About()
-UNLIMITED = Quota()
 
 
 class Database:

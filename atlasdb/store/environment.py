@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,10 +47,8 @@ HEAD_PAGES = 2
 """LMDB's own, at the beginning of the file."""
 FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
-LOCK_FILE = f"{FILE}-lock"
-"""LMDB's table of readers."""
-READERS_BYTES = 64 * READERS_LIMIT
-"""The least of that file."""
+READERS_BYTES = 64 * READERS_LIMIT + 8192
+"""Size of LMDB's table of readers, with what LMDB has before the readers; a little more than it needs."""
 NEW_FILE = f"{FILE}.new"
 """The same while it is made."""
 SMALLEST_MAP = 1 << 30
@@ -109,12 +107,10 @@ class Environment:
         try:
             for left in path.glob(f"{FILE}.*"):
                 left.unlink()
-            self._allocate_readers(READERS_BYTES)
             if not (path / FILE).exists():
                 _make(path)
             self.opened = self._open(path / FILE)
             self._check_format()
-            self._allocate_readers()
             self.reserve.keep()
             os.fsync(folder)
         except BaseException:
@@ -123,15 +119,16 @@ class Environment:
         finally:
             os.close(folder)
 
-    def _allocate_readers(self, least: int = 0) -> None:
-        """LMDB writes its table of readers through a map: it may have no holes."""
+    def _allocate_readers(self, lock: Path) -> None:
+        """LMDB writes its table of readers through a map: it may have no holes. Before LMDB opens it only: to close
+        a file that this process has under a lock of fcntl lets go of that lock."""
         try:
-            allocate(self.path / LOCK_FILE, least)
+            allocate(lock, READERS_BYTES)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 return  # a file system that promises nothing
             if self.reserve.give_up():
-                self._allocate_readers(least)
+                self._allocate_readers(lock)
                 return
             raise ResourceExhausted(_DISK_FULL.format(error.strerror)) from error
 
@@ -163,6 +160,8 @@ class Environment:
 
     def lmdb_at(self, file: Path) -> lmdb.Environment:
         """An LMDB environment on a file, which is made where this one may write."""
+        if not self._read_only:
+            self._allocate_readers(file.with_name(f"{file.name}-lock"))
         with mapped_errors():
             return lmdb.open(
                 os.fspath(file),
@@ -283,8 +282,6 @@ class Environment:
             lock, wanted = (path.with_name(path.name + "-lock") for path in (file, self.path / FILE))
             kept = self.path / f"{FILE}.lock-before"
             os.link(wanted, kept)
-            with suppress(OSError):  # a file system that promises nothing
-                allocate(lock, READERS_BYTES)
             try:
                 lock.replace(wanted)
                 file.replace(self.path / FILE)

@@ -54,9 +54,8 @@ class Reserve:
         return given
 
 
-def allocate(file: Path, least: int = 0) -> None:
-    """Give a file all of its blocks, at least so many bytes: a hole that is written through a map in a full disk ends
-    the process. OSError."""
+def allocate(file: Path, least: int) -> None:
+    """Give a file, made if it is missing, all of its blocks, at least so many bytes: a hole that is written through a
+    map in a full disk ends the process. OSError."""
     with file.open("ab") as opened:
-        if (size := max(least, os.fstat(opened.fileno()).st_size)) > 0:
-            os.posix_fallocate(opened.fileno(), 0, size)
+        os.posix_fallocate(opened.fileno(), 0, max(least, os.fstat(opened.fileno()).st_size))

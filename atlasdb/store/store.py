@@ -16,7 +16,7 @@ from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
 from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
-from atlasdb_contract.types import CollectionConfig, Quota
+from atlasdb_contract.types import UNLIMITED, CollectionConfig, Quota
 
 T = TypeVar("T")
 log = logging.getLogger("atlasdb.store")
@@ -80,7 +80,7 @@ class Store:
         return self.writer.submit(job, weight)
 
     def create(
-        self, name: str, config: CollectionConfig, created: float, if_missing: bool, quota: Quota
+        self, name: str, config: CollectionConfig, created: float, if_missing: bool, quota: Quota = UNLIMITED
     ) -> CollectionRecord:
         """A new collection; AlreadyExists unless `if_missing` and its config is the same: its quota stays its own."""
 

@@ -154,6 +154,9 @@ class Quota:
                 raise InvalidArgument(f"a quota of {getattr(self, name)} {name} is out of range; 0 is no limit")
 
 
+UNLIMITED = Quota()
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """A named set of entries."""

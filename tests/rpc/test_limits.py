@@ -179,6 +179,7 @@ def test_a_connection_that_reads_no_answers_gets_no_more_and_others_do() -> None
     with pytest.raises(ResourceExhausted):
         unread.call("b")
     unread.call("c").over()
+    unread.call("unix:").over()
     answers[0].over()
     answers[0].over()
     unread.call("a").over()
