@@ -44,7 +44,11 @@ def repair(
     engine: Engine, name: str | None, dry_run: bool, cancelled: Callable[[], bool]
 ) -> Iterator[tuple[str, RepairStep]]:
     """See Database.repair."""
+    damage = engine.store.look_over()
     unreadable = engine.store.unreadable()
+    if engine.store.environment.frozen:
+        yield name or "", RepairStep("pages", 1, 1, lost=tuple(damage))
+        return
     names = [name] if name else sorted({record.name for record in engine.store.records()} | set(unreadable))
     for each in names:
         if each in unreadable:

@@ -26,7 +26,7 @@ def verify(
         )
     started, onward = _opened(cursor)
     if not cursor:
-        found = engine.store.environment.structure()
+        found = engine.store.environment.look_over()
         told = [f"the file is damaged: {fault}" for fault in found.faults]
         told += [f"page {page}: the head of a long record is damaged" for page in found.heads]
         unreadable = engine.store.unreadable()

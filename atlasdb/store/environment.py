@@ -8,10 +8,9 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +19,8 @@ import lmdb
 
 from atlasdb import format as fmt
 from atlasdb.store import pages
+from atlasdb.store.claims import FREE, Fault
+from atlasdb.store.pages import TABLE_NAME
 from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
 
@@ -44,6 +45,8 @@ NEW_FILE = f"{FILE}.new"
 """The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
+LOOKS = 8
+"""Times that the file's pages are looked at anew, as commits write over what a look began with."""
 _MAP_FULL = "the store's map is full; delete something or start with a larger map"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
 """LMDB reports a write that was cut short by a full disk as EIO."""
@@ -83,9 +86,6 @@ def table_name(collection: CollectionId, table: str) -> bytes:
     return f"{collection:08x}/{table}".encode()
 
 
-_TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
-
-
 def owner(table: bytes) -> CollectionId:
     """The collection that a table of this name belongs to."""
     return CollectionId(int(table[:8], 16))
@@ -105,6 +105,8 @@ class Environment:
         self._closed = False
         self.broken: dict[CollectionId, str] = {}
         """Collections with a table whose pages are damaged: LMDB must not read them."""
+        self.frozen = ""
+        """Why nothing can be written; empty: it can."""
         self._read_only = read_only
         self._lock: int | None = None
         if read_only:
@@ -170,14 +172,20 @@ class Environment:
                 raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
         self._note_broken(found.faults)
         if found.heads:
-            named = ", ".join(map(str, sorted(found.heads)[:5]))
-            log.warning("%s: the heads of %d long records were damaged and are mended: pages %s",
-                        self.path / FILE, len(found.heads), named)  # fmt: skip
-            pages.mend(self.path / FILE, found.heads)
+            self.mend(found.heads)
 
-    def _note_broken(self, faults: list[pages.Fault]) -> None:
+    def mend(self, heads: Mapping[int, int]) -> None:
+        """Write the heads of long records that are damaged: page -> pages of the record."""
+        told = "%s: the heads of %d long records were damaged and are mended: pages %s"
+        log.warning(told, self.path / FILE, len(heads), ", ".join(map(str, sorted(heads)[:5])))
+        pages.mend(self.path / FILE, heads)
+
+    def _note_broken(self, faults: list[Fault]) -> None:
         for fault in faults:
-            if not _TABLE_NAME.fullmatch(fault.table.encode("latin-1")):
+            if fault.table == FREE:
+                self._freeze(fault)
+                continue
+            if not TABLE_NAME.fullmatch(fault.table.encode("latin-1")):
                 raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
             told = f"the pages of a collection are damaged, and it can't be read: {fault}; restore it from a copy"
             self.broken[owner(fault.table.encode())] = told
@@ -188,9 +196,24 @@ class Environment:
             raise DataLoss(told)
 
     def structure(self, keep: str = "") -> pages.Structure:
-        """The file's pages as a transaction that begins now has them; see pages.look."""
-        with self.reading() as txn:
-            return pages.look(self.path / FILE, txn.id(), keep)
+        """The file's pages as a transaction that begins now has them; see pages.look. Unavailable where commits are too
+        quick for it."""
+        for _ in range(LOOKS):
+            with suppress(pages.Overtaken), self.reading() as txn:
+                return pages.look(self.path / FILE, txn.id(), keep)
+        raise Unavailable("the file's pages can't be looked at while so much is written; try again")
+
+    def look_over(self) -> pages.Structure:
+        """The same, and from now on what is damaged is kept from LMDB: a collection, or all writes."""
+        found = self.structure()
+        for fault in found.faults:
+            if not fault.table:
+                self._freeze(fault)
+        self._note_broken([fault for fault in found.faults if fault.table])
+        return found
+
+    def _freeze(self, fault: Fault) -> None:
+        self.frozen = f"nothing can be written: the file is damaged: {fault}; restore it from a copy"
 
     def _check_format(self) -> None:
         try:
@@ -240,7 +263,15 @@ class Environment:
 
     @contextmanager
     def writing(self) -> Iterator[Txn]:
-        """The write transaction: committed and synced at the end, undone on an error. The writer thread's alone."""
+        """The write transaction, for the writer thread alone: synced at the end, undone on an error. DataLoss."""
+        if self.frozen:
+            raise DataLoss(self.frozen)
+        with self.opening() as txn:
+            yield txn
+
+    @contextmanager
+    def opening(self) -> Iterator[Txn]:
+        """The same, frozen or not, to open tables in and write nothing."""
         with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
             yield txn
 
@@ -257,9 +288,10 @@ class Environment:
         return self._tables[collection]
 
     def open_tables(self, txn: Txn, collection: CollectionId) -> None:
-        """Open or make a collection's tables in a write transaction; `tables` then knows them."""
+        """Open a collection's tables, in a write transaction made where there are none; `tables` then knows them."""
+        names, make = {table: table_name(collection, table) for table in TABLES}, not self.frozen
         with mapped_errors():
-            handles = {table: self._lmdb.open_db(table_name(collection, table), txn=txn) for table in TABLES}
+            handles = {table: self._lmdb.open_db(name, txn=txn, create=make) for table, name in names.items()}
         self._tables[collection] = Tables.of(handles)
 
     def drop_table(self, txn: Txn, name: bytes) -> None:
@@ -274,7 +306,7 @@ class Environment:
         """Every collection table there is, also of collections that are in the registry no more."""
         with txn.cursor() as cursor:
             keys = [bytes(key) for key in cursor.iternext(values=False)]
-        return [key for key in keys if _TABLE_NAME.fullmatch(key)]
+        return [key for key in keys if TABLE_NAME.fullmatch(key)]
 
     # ---- sizes ----
 
@@ -334,11 +366,15 @@ def _lock(path: Path) -> int:
 
 @contextmanager
 def mapped_errors() -> Iterator[None]:
-    """LMDB's errors as ours."""
+    """LMDB's errors as ours. py-lmdb's deletes raise theirs under a SystemError."""
     try:
         yield
     except lmdb.Error as error:
         raise typed(error) from error
+    except SystemError as error:
+        if not isinstance(error.__cause__, lmdb.Error):
+            raise
+        raise typed(error.__cause__) from error
 
 
 def typed(error: lmdb.Error) -> AtlasError:
@@ -354,6 +390,8 @@ def typed(error: lmdb.Error) -> AtlasError:
             return ResourceExhausted(f"more than {READERS_LIMIT} reads at the same moment; try again")
         case lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.PanicError():
             return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
+        case lmdb.BadTxnError():  # what came before it has been passed over, as damage is
+            return DataLoss(f"a write met damage of the LMDB file and was undone: {error}; `atlasdb verify` names it")
         case lmdb.InvalidError() | lmdb.VersionMismatchError():
             return FailedPrecondition(f"not an LMDB file that this atlasdb can read: {error}")
         case _:
