@@ -4,6 +4,7 @@ Products are exact in int32 (numkong in the scan), then float32. An entry's scor
 probability among all entries that were compared. Entries of one slot have the same score.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,20 +50,42 @@ def check_sound(forest: Forest, slots: Positions) -> None:
         raise Unsound(wrong, first_entry(forest, int(wrong[0])))
 
 
-def scan(forest: Forest, rows: Vectors, k: int) -> Found:
+def scan(forest: Forest, rows: Vectors, k: int, doubted: Iterable[int] | None = None) -> Found:
     """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
 
     One pass in bounded memory, and a second one where scores shifted so far that a slot let go early might belong to
-    the best. Unsound where any slot fails its checksum.
+    the best. Unsound where a slot fails its checksum. Of slots that are not among the best it is compared only in the
+    records that are `doubted` (None: in all): damage that comes later can make a slot look worse than it is.
     """
+    every = range(len(forest.slots.counts))
+    check_records(forest, every if doubted is None else doubted)
     asked = Rows(rows)
     softmax = Softmax(len(asked))
     pool = Pool(asked, k, softmax)
-    pool.fill(forest, learn=True)
-    if not pool.certain():
-        pool = Pool(asked, k, softmax)
-        pool.fill(forest, learn=False)
-    return pool.found(forest)
+    with np.errstate(over="ignore", invalid="ignore"):
+        pool.fill(forest, learn=True)
+        if not softmax.finite():
+            check_records(forest, every)
+        if not pool.certain():
+            pool = Pool(asked, k, softmax)
+            pool.fill(forest, learn=False)
+        return pool.found(forest)
+
+
+def check_records(forest: Forest, records: Iterable[int]) -> None:
+    """Unsound where a slot that a scan would compare is damaged, in these records."""
+    for record in records:
+        check_sound(forest, _compared_in(forest, record)[0])
+
+
+def _compared_in(forest: Forest, record: int) -> tuple[Positions, Floats]:
+    """The slots of a record that a scan compares, int64 (n,), and how many entries each has."""
+    count = int(forest.slots.counts[record])
+    weights = scoring.alive_in(record, count, forest.slots.at, forest.dead)
+    slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(count)
+    if len(forest.out):
+        weights[np.isin(slots, forest.out)] = 0
+    return slots[weights > 0], weights[weights > 0]
 
 
 class Rows:
@@ -108,6 +131,10 @@ class Softmax:
         self._total = self._total * fade + (powers @ weights.astype(np.float64))[:, None]
         self._peak = peak
 
+    def finite(self) -> bool:
+        """Has no slot an infinite logit, or none at all?"""
+        return bool(np.isfinite(self._total).all())
+
     def mass(self, logits: Floats) -> Floats:
         """Probability of an entry among all that was added, summed over rows: (R, n) -> float32 (n,). Row after row:
         a matrix product rounds equal columns differently by where they stand."""
@@ -147,16 +174,11 @@ class Pool:
             at = forest.slots.at[record]
             keys = lent(at[scoring.KEYS], (count, self._rows.dimension), np.int8)
             scales = lent(at[scoring.SCALES], (count,), np.float32)
-            weights = scoring.alive_in(record, count, forest.slots.at, forest.dead)
-            slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(count)
-            if len(forest.out):
-                weights[np.isin(slots, forest.out)] = 0
-            if learn:
-                check_sound(forest, slots[weights > 0])
-            there = weights > 0
-            logits = self._rows.logits(Vectors(keys, np.where(there, scales, np.float32(0))))
-            if not there.all():
-                logits, slots, weights = logits[:, there], slots[there], weights[there]
+            slots, weights = _compared_in(forest, record)
+            there = slots & ((np.int64(1) << scoring.POSITION_BITS) - 1)
+            logits = self._rows.logits(Vectors(keys, scales))
+            if len(slots) < count:
+                logits = logits[:, there]
             if len(slots):
                 self._add(slots, logits, weights, learn)
 
