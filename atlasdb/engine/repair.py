@@ -45,10 +45,10 @@ def repair(
 ) -> Iterator[tuple[str, RepairStep]]:
     """See Database.repair."""
     damage = engine.store.look_over()
-    unreadable = engine.store.unreadable()
-    if engine.store.environment.frozen:
+    if engine.store.environment.barred.writes:
         yield name or "", RepairStep("pages", 1, 1, lost=tuple(damage))
         return
+    unreadable = engine.store.unreadable()
     names = [name] if name else sorted({record.name for record in engine.store.records()} | set(unreadable))
     for each in names:
         if each in unreadable:

@@ -276,7 +276,7 @@ class Check:
                 try:
                     slots = matrices.open_slots(self._record.dimension, key, record)
                 except DataLoss as error:
-                    self._damage.append(str(error))
+                    self._doubt_trees(error)
                     out += _bad_slots(self._record.dimension, key, record)
                     continue
                 self._slots(view, tree, key, slots)
@@ -287,6 +287,11 @@ class Check:
                 cursor.part, cursor.at, cursor.counts[3] = cursor.part + 1, b"", 0
         self._note(out)
         return True
+
+    def _doubt_trees(self, error: DataLoss) -> None:
+        """A record that fetches read where it lies is damaged: its numbers are looked at anew before they lead on."""
+        self._damage.append(str(error))
+        self._store.cache.trees.forget(self._record.id)
 
     def _slots(self, view: View, tree: TreeRecord | None, key: bytes, slots: Slots) -> None:
         owners = np.repeat(np.arange(len(slots)), np.diff(slots.starts))
@@ -400,7 +405,7 @@ class Check:
             try:
                 parts.append(matrices.open_nodes(dimension, key, record)[0])
             except DataLoss as error:
-                self._damage.append(str(error))
+                self._doubt_trees(error)
                 bad = True
         try:
             for part in range((tree.last - tree.first >> matrices.PLACES_SHIFT) + 1):

@@ -19,7 +19,7 @@ import lmdb
 
 from atlasdb import format as fmt
 from atlasdb.store import pages
-from atlasdb.store.claims import FREE, Fault
+from atlasdb.store.barred import Barred
 from atlasdb.store.pages import TABLE_NAME
 from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
@@ -86,11 +86,6 @@ def table_name(collection: CollectionId, table: str) -> bytes:
     return f"{collection:08x}/{table}".encode()
 
 
-def owner(table: bytes) -> CollectionId:
-    """The collection that a table of this name belongs to."""
-    return CollectionId(int(table[:8], 16))
-
-
 class Environment:
     """The LMDB environment, open; owns the folder's lock."""
 
@@ -103,10 +98,7 @@ class Environment:
         self._serial = 0
         self._views_changed = threading.Condition()
         self._closed = False
-        self.broken: dict[CollectionId, str] = {}
-        """Collections with a table whose pages are damaged: LMDB must not read them."""
-        self.frozen = ""
-        """Why nothing can be written; empty: it can."""
+        self.barred = Barred(path / FILE)
         self._read_only = read_only
         self._lock: int | None = None
         if read_only:
@@ -162,15 +154,13 @@ class Environment:
         if self._read_only:
             with mapped_errors(), opened.begin() as txn:
                 found = pages.look(file, txn.id())
-            self._note_broken([fault for fault in found.faults if fault.table])
+            self.barred.note([fault for fault in found.faults if fault.table])
         return opened
 
     def _check_pages(self, found: pages.Structure) -> None:
         """DataLoss where the file as a whole is damaged; heads of long records, whose content is known, are mended."""
-        for fault in found.faults:
-            if not fault.table:
-                raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
-        self._note_broken(found.faults)
+        self.barred.note(found.faults)
+        self.barred.check_readable()
         if found.heads:
             self.mend(found.heads)
 
@@ -179,21 +169,6 @@ class Environment:
         told = "%s: the heads of %d long records were damaged and are mended: pages %s"
         log.warning(told, self.path / FILE, len(heads), ", ".join(map(str, sorted(heads)[:5])))
         pages.mend(self.path / FILE, heads)
-
-    def _note_broken(self, faults: list[Fault]) -> None:
-        for fault in faults:
-            if fault.table == FREE:
-                self._freeze(fault)
-                continue
-            if not TABLE_NAME.fullmatch(fault.table.encode("latin-1")):
-                raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
-            told = f"the pages of a collection are damaged, and it can't be read: {fault}; restore it from a copy"
-            self.broken[owner(fault.table.encode())] = told
-
-    def check_usable(self, collection: CollectionId) -> None:
-        """DataLoss where a collection's tables must not be read."""
-        if told := self.broken.get(collection):
-            raise DataLoss(told)
 
     def structure(self, keep: str = "") -> pages.Structure:
         """The file's pages as a transaction that begins now has them; see pages.look. Unavailable where commits are too
@@ -204,16 +179,13 @@ class Environment:
         raise Unavailable("the file's pages can't be looked at while so much is written; try again")
 
     def look_over(self) -> pages.Structure:
-        """The same, and from now on what is damaged is kept from LMDB: a collection, or all writes."""
+        """The same, and from now on what is damaged is kept from LMDB. A fault counts when it is there twice: heads of
+        the file may be read while they are written."""
         found = self.structure()
-        for fault in found.faults:
-            if not fault.table:
-                self._freeze(fault)
-        self._note_broken([fault for fault in found.faults if fault.table])
+        if found.faults:
+            found = self.structure()
+        self.barred.note(found.faults)
         return found
-
-    def _freeze(self, fault: Fault) -> None:
-        self.frozen = f"nothing can be written: the file is damaged: {fault}; restore it from a copy"
 
     def _check_format(self) -> None:
         try:
@@ -241,6 +213,7 @@ class Environment:
     @contextmanager
     def reading(self) -> Iterator[Txn]:
         """A read transaction; keep it short: while it lives, no page it can see is used again."""
+        self.barred.check_readable()
         with self._views_changed:
             if self._closed:
                 raise Unavailable("the store is closed")
@@ -264,14 +237,13 @@ class Environment:
     @contextmanager
     def writing(self) -> Iterator[Txn]:
         """The write transaction, for the writer thread alone: synced at the end, undone on an error. DataLoss."""
-        if self.frozen:
-            raise DataLoss(self.frozen)
+        self.barred.check_writable()
         with self.opening() as txn:
             yield txn
 
     @contextmanager
     def opening(self) -> Iterator[Txn]:
-        """The same, frozen or not, to open tables in and write nothing."""
+        """The same, damaged or not, to open tables in and write nothing."""
         with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
             yield txn
 
@@ -284,12 +256,12 @@ class Environment:
 
     def tables(self, collection: CollectionId) -> Tables:
         """The handles of a collection that is in the registry. DataLoss where they must not be used."""
-        self.check_usable(collection)
+        self.barred.check_usable(collection)
         return self._tables[collection]
 
     def open_tables(self, txn: Txn, collection: CollectionId) -> None:
         """Open a collection's tables, in a write transaction made where there are none; `tables` then knows them."""
-        names, make = {table: table_name(collection, table) for table in TABLES}, not self.frozen
+        names, make = {table: table_name(collection, table) for table in TABLES}, not self.barred.writes
         with mapped_errors():
             handles = {table: self._lmdb.open_db(name, txn=txn, create=make) for table, name in names.items()}
         self._tables[collection] = Tables.of(handles)

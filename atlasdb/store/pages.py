@@ -88,12 +88,13 @@ class Overtaken(Exception):
 @dataclass(slots=True)
 class Structure:
     """What was found in a file: its faults; first pages of long records whose head is wrong, with what it must be
-    (`heads`: page -> pages); the page of each table's root; and, of tables that were asked for, where their long
-    records are."""
+    (`heads`: page -> pages); the page of each table's root; which pages belong to what; and, of tables that were asked
+    for, where their long records are."""
 
     faults: list[Fault] = field(default_factory=list)
     heads: dict[int, int] = field(default_factory=dict)
     roots: dict[str, int] = field(default_factory=dict)
+    claims: list[Claims] = field(default_factory=list)
     places: dict[str, dict[bytes, Place]] = field(default_factory=dict)
 
 
@@ -162,6 +163,7 @@ class _Walk:
                 claims.append(claim)
         faults, used, bad = shared(claims, self._last + 1)
         self._found.faults += faults
+        self._found.claims = claims
         self._found.heads = bad
         nobody = np.flatnonzero(used == 0)
         if len(nobody) and not self._found.faults:

@@ -132,7 +132,7 @@ class ReadingStore(Store):
         while True:
             with self.environment.snapshot() as (txn, tables):
                 record = registry.get(txn, name)
-                self.environment.check_usable(record.id)
+                self.environment.barred.check_usable(record.id)
                 if record.id in tables:
                     yield View(txn, tables[record.id], record, self.cache)
                     return

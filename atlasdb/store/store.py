@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from atlasdb.store import postings, registry
-from atlasdb.store.environment import TABLES, Environment, Txn, owner, table_name
+from atlasdb.store.barred import owner
+from atlasdb.store.environment import TABLES, Environment, Txn, table_name
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
@@ -36,13 +37,13 @@ class Store:
             known = {record.id for record in registry.records(txn)}
             unreadable = registry.unreadable(txn)
             self._note_missing(txn, known)
-            for collection in known - set(environment.broken):
+            for collection in known - set(environment.barred.collections):
                 environment.open_tables(txn, collection)
         self.writer = Writer(environment)
-        damage = [*unreadable.values(), *environment.broken.values()]
-        for told in [*damage, *filter(None, [environment.frozen])]:
+        damage = [*unreadable.values(), *environment.barred.collections.values()]
+        for told in [*damage, *filter(None, [environment.barred.writes])]:
             log.error("%s", told)
-        if not environment.frozen:
+        if not environment.barred.writes:
             self._clear_leftovers(known, drop=not damage)
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class Store:
     def unreadable(self) -> dict[str, str]:
         """What is wrong with collections that can't be read at all, by name."""
         with self.environment.reading() as txn:
-            broken = self.environment.broken
+            broken = self.environment.barred.collections
             told = {record.name: broken[record.id] for record in registry.records(txn) if record.id in broken}
             return told | registry.unreadable(txn)
 
@@ -128,7 +129,7 @@ class Store:
         are mended. What is damaged, in sentences."""
         environment = self.environment
         found = environment.look_over()
-        if found.heads and not environment.frozen:
+        if found.heads and not environment.barred.writes:
             self.submit(lambda _: environment.mend(environment.structure().heads)).result()
         return [f"the file is damaged: {fault}" for fault in found.faults]
 
@@ -139,7 +140,7 @@ class Store:
             for name in (table_name(collection, table) for table in TABLES):
                 if name not in there:
                     told = f"the table {name.decode()} of a collection is missing; restore the store from a copy"
-                    self.environment.broken.setdefault(collection, told)
+                    self.environment.barred.collections.setdefault(collection, told)
 
     def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
         """Fetches go on without these pieces of a collection: from now on here, and by the registry after this."""

@@ -135,8 +135,3 @@ def test_damage_anywhere_gives_no_wrong_answer_and_no_dead_process(
 ) -> None:
     outcomes = run(sound, tmp_path, range(SLICE))
     assert outcomes["restored"] > SLICE // 3
-
-
-@pytest.mark.slow
-def test_much_damage_anywhere(sound: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    run(sound, tmp_path, range(1000, 2000))

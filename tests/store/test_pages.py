@@ -152,7 +152,7 @@ def test_a_damaged_list_of_free_pages_stops_writes_alone(closed: Path, stores: S
     for name in ("one", "two"):
         assert sorted(database.fetch(name, keys.take([3]), 800, exact=True).ids) == list(range(1, 801))
     for write in (lambda: database.delete("one", [1]).result(), lambda: database.build("two")):
-        with pytest.raises(DataLoss, match=rf"nothing can be written: .*page {free} \(table free pages\)"):
+        with pytest.raises(DataLoss, match=rf"nothing can be written: .*: page {free} \(table free pages\)"):
             write()
     assert any(f"page {free} (table free pages)" in what for what in sentences(database))
     assert any(f"page {free} (table free pages)" in what for _, step in database.repair() for what in step.lost)
