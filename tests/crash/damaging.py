@@ -22,6 +22,7 @@ NAMES = ("one", "two")
 ENTRIES = 1500
 DELETED = (4, 90, 700, 1450)
 MAP_BYTES = 1 << 28
+FEW = 32
 ROWS = 6
 """Fetches of each collection, each of one row."""
 
@@ -59,7 +60,8 @@ def make(folder: Path) -> None:
 
 
 def read_all(database: Database, name: str) -> dict[int, Any]:
-    """Digests of entries by their ids; None: damage of it was named. Where reading some fails, halves are read."""
+    """Digests of entries by their ids; None: damage of it was named. Where reading many fails, halves are read; of FEW
+    two."""
     fields = EntryFields(keys=True, values=True)
     found: dict[int, Any] = {}
     ranges = [range(1, ENTRIES + 1)]
@@ -68,10 +70,11 @@ def read_all(database: Database, name: str) -> dict[int, Any]:
         try:
             entries = database.get(name, some, fields)
         except AtlasError:
-            if len(some) == 1:
-                found[some[0]] = None
-            else:
+            if len(some) > FEW:
                 ranges += [some[: len(some) // 2], some[len(some) // 2 :]]
+            else:
+                found |= dict.fromkeys(some)
+                ranges += [some[:1], some[-1:]] if len(some) > 1 else []
             continue
         for entry in entries:
             assert entry.key

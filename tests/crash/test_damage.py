@@ -13,7 +13,7 @@ import pytest
 from damaging import ENTRIES, NAMES, look, make
 
 PAGE = 4096
-SLICE = 30
+SLICE = 20
 
 
 @pytest.fixture(scope="module")
