@@ -54,7 +54,7 @@ def figures(world: World) -> Iterator[tuple[str, float]]:
     found, _ = walked(forest, [quantise(rows) for rows in world.rows])
     judged = truth.judge(world, asked, [one.ids.astype(np.int64) - 1 for one in found], 64)
     yield "atlasdb: INTER nodes", float(tree.node_count)
-    yield "atlasdb: nodes opened", float(np.mean([one.cost.postings_read for one in found]))
+    yield "atlasdb: nodes with slots compared", float(np.mean([one.cost.postings_read for one in found]))
     yield "atlasdb: slots read", float(np.mean([one.cost.entries_scored for one in found]))
     yield from ((f"atlasdb: {name}", judged[name]) for name in ("recall", "mass", "gold", "gold_exact"))
 

@@ -101,6 +101,8 @@ class Published(Here):
         nodes = spans(self.children, kept)
         near = nodes[best(masses(self.inter[nodes] @ fetch.rows.T), setting)]
         slots = spans(self.starts, near)
+        if not len(slots):
+            return slots, len(self.roots) + len(nodes)
         rows = quantise(fetch.rows)
         packed = numkong.dots_pack(np.ascontiguousarray(rows.data))
         parts = (self.keys.data[self.starts[node] : self.starts[node + 1]] for node in near)

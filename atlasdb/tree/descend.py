@@ -35,7 +35,7 @@ FEWEST, MANY = 4, 8
 PLENTY = 512
 """MANY or no: so many may be compared."""
 SLOTS = 8
-"""And where a fetch says how many nodes may be opened, so many slots for each of them."""
+"""And where a fetch says that more than NODES nodes may be opened, at least so many slots for each further one."""
 OFFERED = 8
 """A walk keeps so many slots for each that may be compared, to choose from."""
 ALIKE = np.float32(0.9)
@@ -216,7 +216,7 @@ class Plan:
         least = min(nodes, max(LEAST, k // 4))
         room = max(GATES, min(MET * nodes, largest))
         slots = max((len(tree.slots) for tree in forest.trees), default=0)
-        fewest = min(max(FEWEST * k, SLOTS * beams.inter), slots)
+        fewest = min(max(FEWEST * k, SLOTS * (beams.inter - NODES)), slots)
         many = max(PLENTY, MANY * k, fewest)
         counts = beams.root or ROOTS, least, nodes, fewest, many
         return Plan(*counts, *_scratch(room, min(OFFERED * many, slots)))

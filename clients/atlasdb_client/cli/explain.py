@@ -43,7 +43,7 @@ def explain(args: Namespace) -> int:
     output.print_tree(
         Branch(
             f'"{args.text}" in {args.collection}: {output.plural(len(block.ids), "entry")} '
-            f"in {_time(block.cost.microseconds)}, {output.size(block.cost.bytes_read)} of keys read",
+            f"in {_time(block.cost.microseconds)}, {output.size(block.cost.bytes_read)} read",
             [
                 *(_tree(tree, named) for tree in explanation.trees),
                 Branch(f"delta: {output.plural(explanation.delta_slots, 'slot')} compared"),
