@@ -152,20 +152,23 @@ class Environment:
             opened.close()
             raise DataLoss(f"{file} is cut short: {size} bytes of {written}; restore it from a copy")
         if self._read_only:
-            with mapped_errors(), opened.begin() as txn:
-                found = pages.look(file, txn.id())
-            self.barred.note([fault for fault in found.faults if fault.table])
+            for _ in range(LOOKS):
+                with suppress(pages.Overtaken), mapped_errors(), opened.begin() as txn:
+                    found = pages.look(file, txn.id())
+                    self.barred.note([fault for fault in found.faults if fault.table])
+                    break
         return opened
 
     def _check_pages(self, found: pages.Structure) -> None:
         """DataLoss where the file as a whole is damaged; heads of long records, whose content is known, are mended."""
         self.barred.note(found.faults)
         self.barred.check_readable()
-        if found.heads:
-            self.mend(found.heads)
+        self.mend(found.heads)
 
     def mend(self, heads: Mapping[int, int]) -> None:
         """Write the heads of long records that are damaged: page -> pages of the record."""
+        if not heads:
+            return
         told = "%s: the heads of %d long records were damaged and are mended: pages %s"
         log.warning(told, self.path / FILE, len(heads), ", ".join(map(str, sorted(heads)[:5])))
         pages.mend(self.path / FILE, heads)
