@@ -148,7 +148,7 @@ class Upkeep:
                 log.error("%s", told)
             return
         record = self._record(name)
-        if record is None:
+        if record is None or self._engine.store.environment.barred.writes:
             return
         try:
             self._tend(name, record)

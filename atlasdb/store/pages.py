@@ -37,6 +37,8 @@ TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
 """Names of collections' tables in the main table."""
 _BRANCH, _LEAF, _LONG, _META = 1, 2, 4, 8
 _IS_LONG, _IS_TABLE = 1, 2
+_NUMBERS, _NO_FOLDER = 0x8, 0x4000
+"""Flags of the list of free pages: its keys are numbers; and, kept with it, that the file has no folder of its own."""
 _NONE = (1 << 64) - 1
 _MAGIC = 0xBEEFC0DE
 _KEY_LIMIT = 511
@@ -148,9 +150,8 @@ class _Walk:
         self._last = int(meta["last"])
         if self._last >= len(self._mapped) // BYTES:
             raise _Wrong(self._last, f"is beyond the end: the file is cut short, {len(self._mapped)} bytes")
-        for table, flags in ((meta["free"], 8), (meta["main"], 0)):
-            if table["flags"] & 0xFF != flags:
-                raise _Wrong(int(meta["commit"]) & 1, "does not say what kind of tables there are")
+        if (int(meta["free"]["flags"]) & ~_NO_FOLDER, int(meta["main"]["flags"])) != (_NUMBERS, 0):
+            raise _Wrong(int(meta["commit"]) & 1, "does not say what kind of tables there are")
         nodes, main = self._table("", meta["main"])
         claims = [Claims.of("", [0, 1]), main]
         try:

@@ -32,6 +32,8 @@ from .tally import Tally
 
 DAMAGES = 100
 """Of one store."""
+OWN = (1, 2, 8)
+"""Kinds of pages: inner ones, leaves, heads of the file."""
 LIVE_SHARE = 0.2
 """Of the damages come while the store is open."""
 SECONDS = 60.0
@@ -121,13 +123,14 @@ def _make(store: Path, seed: int) -> Contents:
 
 
 def _damage(file: bytearray, rng: np.random.Generator) -> tuple[str, bytearray]:
-    """What was done, and the file."""
-    pages = len(file) // PAGE
-    page = int(rng.integers(pages))
+    """What was done, and the file. A third hits LMDB's own pages, of which there are few."""
+    count = len(file) // PAGE
+    kinds = np.frombuffer(file, np.uint8)[10::PAGE]
+    page = int(rng.choice(np.flatnonzero(np.isin(kinds, OWN)))) if rng.random() < 1 / 3 else int(rng.integers(count))
     at = page * PAGE
     match str(rng.choice(["bit", "bit", "bit", "random page", "zero page", "exchanged pages", "cut"])):
         case "bit":
-            place, bit = int(rng.integers(len(file))), int(rng.integers(8))
+            place, bit = at + int(rng.integers(PAGE)), int(rng.integers(8))
             file[place] ^= 1 << bit
             return f"bit {bit} of byte {place} flipped", file
         case "random page":
@@ -137,7 +140,7 @@ def _damage(file: bytearray, rng: np.random.Generator) -> tuple[str, bytearray]:
             file[at : at + PAGE] = bytes(PAGE)
             return f"page {page} zeroed", file
         case "exchanged pages":
-            other = int(rng.integers(pages)) * PAGE
+            other = int(rng.integers(count)) * PAGE
             file[at : at + PAGE], file[other : other + PAGE] = file[other : other + PAGE], file[at : at + PAGE]
             return f"pages {page} and {other // PAGE} exchanged", file
     size = int(rng.integers(len(file)))
