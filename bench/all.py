@@ -27,8 +27,8 @@ EXTRA = ("threadpoolctl",)
 
 @dataclass(frozen=True)
 class Bench:
-    """A script with its arguments, in which {world} is the folder of a world; `packages` that it cannot do without;
-    `kind` tells runs of one script apart."""
+    """A script with its arguments, in which {world} is the folder of a world and {results} that of the results;
+    `packages` that it cannot do without; `kind` tells runs of one script apart."""
 
     script: str
     arguments: tuple[str, ...] = ()
@@ -54,6 +54,7 @@ BENCHES = (
     Bench("descent", ("{world}", "--entries", "10000,100000"), REAL),
     Bench("peers", ("--world", "{world}", "--entries", "10000,100000"), REAL, EXTRA),
     Bench("scale", ("{world}", "--entries", "100000,1000000"), REAL),
+    Bench("plan", ("{world}", "--measured", "{results}/scale.json"), REAL),
     Bench("churn", ("{world}", "--entries", "1000000"), REAL),
 )
 
@@ -122,7 +123,7 @@ def main() -> None:
             print(f"\n== {bench.name}: skipped: {why}", flush=True)
             continue
         print(f"\n== {bench.name}", flush=True)
-        arguments = [each.format(world=args.data / bench.world) for each in bench.arguments]
+        arguments = [each.format(world=args.data / bench.world, results=args.results) for each in bench.arguments]
         status, output = run(bench.script, *arguments, "--json")
         if status:
             failed.append(bench.name)

@@ -319,6 +319,14 @@ def same_identity(records: Any, positions: Any, at: Any, identities: Any) -> Any
     return found
 
 
+@njit(inline="always")
+def _ask_for_value(at: Any, record: Any, position: Any, size: Any) -> None:
+    prefetch(at[record, 1] + 4 * position)
+    prefetch(at[record, 2] + 4 * position)
+    for line in range(0, size, _LINE):
+        prefetch(at[record, 3] + position * size + line)
+
+
 @njit(nogil=True, cache=True)
 def gather_values(ids: Any, records: Any, positions: Any, at: Any, data: Any, tables: Any) -> Any:
     """Copy values out: int8 into `data` (k, D), scales float32 (k,). Value ids[i] is at positions[i] of record
@@ -329,6 +337,9 @@ def gather_values(ids: Any, records: Any, positions: Any, at: Any, data: Any, ta
     bytes_of = np.empty(12 + size, np.uint8)
     number = np.empty(1, np.uint64)
     wrong = -1
+    for i in range(count):
+        if records[i] >= 0:
+            _ask_for_value(at, records[i], positions[i], size)
     for i in range(count):
         record, position = records[i], positions[i]
         if record < 0:

@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     word = extensions.command_word(arguments)
     if word is not None and (extension := extensions.find(arguments[word])) is not None:
-        return extension.run(arguments[word + 1 :])
+        before = [flag for flag in arguments[:word] if flag == "--json"]
+        return extension.run([*before, *arguments[word + 1 :]])
     built_in = word is not None and arguments[word] in BUILT_IN
     args = build_parser(() if built_in else extensions.names()).parse_args(arguments)
     module, _, function = args.run.partition(":")

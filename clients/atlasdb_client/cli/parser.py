@@ -16,7 +16,10 @@ BUILT_IN = (
     *("load", "collections", "build", "stats", "verify", "repair", "search"),
     *("explain", "get", "delete", "export", "count"),
 )
-EXTENSION_HELP = {"serve": "run a server on a folder (needs atlasdb[server])"}
+EXTENSION_HELP = {
+    "serve": "run a server on a folder (needs atlasdb[server])",
+    "plan": "tell what a collection of some size needs on this machine (needs atlasdb[server])",
+}
 
 
 class Parser(argparse.ArgumentParser):
