@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -34,6 +35,15 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--map-bytes", metavar="N", type=int, help="most that the store may grow to (default 1 TiB)")
     flags.add_argument("--encoder-workers", metavar="N", type=int, help="encoder processes (default: one a core)")
     flags.add_argument("--max-streams", metavar="N", type=int, help="streams that each serves (default 64)")
+    flags.add_argument(
+        "--sample-recall", metavar="N", type=float, help="fetches a minute compared with the exact answer (default 6)"
+    )
+    flags.add_argument(
+        "--compact-above",
+        metavar="SHARE",
+        type=float,
+        help="compact the file, when nothing else is to do, where more of it is free or dead (default 0.5; 0: never)",
+    )
     flags.add_argument(
         "--stop-seconds", metavar="S", type=float, help="how long a stop waits for the work in hand (default 30)"
     )
@@ -71,7 +81,7 @@ def serve(settings: Settings) -> None:
     signals = StopSignals()
     with (
         LazyEncoder(settings.encoder_workers) as encoder,
-        Database.open(settings.data, settings.map_bytes, encoder) as database,
+        Database.open(settings.data, settings.map_bytes, encoder, settings.compact_above) as database,
         Keeper(settings.workers - 1, database.clear_dead_readers) as readers,
     ):
         server = Server(database, settings, encoder, readers.socket)
@@ -79,14 +89,20 @@ def serve(settings: Settings) -> None:
             server.start()
             readers.start(replace(settings, listen=server.address, map_bytes=database.map_bytes))
             sockets = "" if settings.socket is None else f" and unix:{settings.socket}"
-            print(f"atlasdb: serving {settings.data} on {server.address}{sockets}", flush=True)
+            say(f"atlasdb: serving {settings.data} on {server.address}{sockets}")
             encoder.warm()
             warm()
             signals.wait()
-            print("atlasdb: stopping; a second signal stops at once", flush=True)
+            say("atlasdb: stopping; a second signal stops at once")
         finally:
             readers.stop()
             server.stop()
+
+
+def say(line: str) -> None:
+    """On standard output. A full disk under it, or nobody there to read, is no reason to end."""
+    with suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 class StopSignals:

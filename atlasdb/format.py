@@ -31,6 +31,7 @@ Records of entries, values, slots and nodes end with a second checksum and parit
                                                        i8[n][D]
     nodes       generation u32, 0x02, part u32         slots u32[n] of the entries from the tree's first id on
     nodes       generation u32, 0x03, first u32        as of 0x00: residuals, each with a 0
+    nodes       generation u32, 0x04, 0 u32            msgpack [heads, nodes by size, largest, least hashes u64[h]]
     tombstones  part u64                               bits u64[128] of the entries from part * 8192 on; 1: deleted
 """
 
@@ -86,6 +87,8 @@ class Level(IntEnum):
     """Where a tree's entries are."""
     RESIDUAL = 3
     """How keys differ from their node's mean."""
+    SUMMARY = 4
+    """What stats tell of the tree."""
 
 
 class IndexKind(IntEnum):

@@ -29,14 +29,26 @@ class Settings:
     max_streams: int = 64
     """Streams (inserts, fetches, scans, builds) that a process serves at a time; one more is refused. Each holds a
     thread."""
+    sample_recall: float = 6.0
+    """Fetches a minute, of all processes together, that are compared with the exact answer; 0: none."""
+    compact_above: float = 0.5
+    """The file is compacted, when nothing else is to do, where more than this share of it is free or dead; 0: never."""
     stop_seconds: float = 30.0
     """How long a stopping server waits for the work in hand."""
 
     def __post_init__(self) -> None:
         split_address(self.listen)
-        leasts = {"workers": 1, "map_bytes": 1 << 20, "encoder_workers": 0, "max_streams": 1, "stop_seconds": 0}
+        leasts = {
+            "workers": 1,
+            "map_bytes": 1 << 20,
+            "encoder_workers": 0,
+            "max_streams": 1,
+            "sample_recall": 0,
+            "compact_above": 0,
+            "stop_seconds": 0,
+        }
         for name, least in leasts.items():
-            if getattr(self, name) < least:
+            if not getattr(self, name) >= least:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}; the least is {least}")
 
     @classmethod
@@ -50,6 +62,8 @@ class Settings:
             "map_bytes": int,
             "encoder_workers": int,
             "max_streams": int,
+            "sample_recall": float,
+            "compact_above": float,
             "stop_seconds": float,
         }
         chosen: dict[str, object] = {}
@@ -65,6 +79,13 @@ class Settings:
         if "data" not in chosen:
             raise InvalidArgument(f"no folder for the store: give --data DIR or set {PREFIX}DATA")
         return cls(**chosen)  # type: ignore[arg-type]
+
+
+def data_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of a store as a command was given it. InvalidArgument where it was not."""
+    if given is None and not environment.get(f"{PREFIX}DATA"):
+        raise InvalidArgument(f"no folder for the store: give --data DIR or set {PREFIX}DATA")
+    return given or Path(environment[f"{PREFIX}DATA"])
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -33,6 +33,7 @@ from atlasdb.store.writer import WriteTxn
 from atlasdb.tree.build import plan
 from atlasdb.tree.image import TreePlan, rows_of
 from atlasdb.tree.slots import Slots
+from atlasdb.tree.summary import Summary
 from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, FailedPrecondition
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Progress, Vectors
@@ -133,7 +134,10 @@ def _write(task: _Build, seed: int) -> None:
     planned = plan(given, seed, task.report)
     tree = None
     if len(given):
-        task.submit(lambda write, changes: _write_directions(task, planned, write, changes), planned.roots.data.nbytes)
+        summary = Summary.of(given.subjects[planned.order], np.diff(planned.starts))
+        task.submit(
+            lambda write, changes: _write_directions(task, planned, summary, write, changes), planned.roots.data.nbytes
+        )
         _write_nodes(task, planned)
         _write_slots(task, planned, given)
         first, last = int(planned.ids.min()), int(planned.ids.max())
@@ -222,8 +226,9 @@ def _without(slots: Slots, dead: npt.NDArray[np.bool_]) -> Slots:
     return Slots(slots.subjects[kept], slots.keys.take(kept), starts, ids, value_ids)
 
 
-def _write_directions(task: _Build, planned: TreePlan, write: WriteTxn, changes: Changes) -> None:
+def _write_directions(task: _Build, planned: TreePlan, summary: Summary, write: WriteTxn, changes: Changes) -> None:
     write.grows = True
+    nodes.write_summary(write.txn, changes.tables, task.generation, summary)
     nodes.write_directions(write.txn, changes.tables, task.generation, planned)
 
 

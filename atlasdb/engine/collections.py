@@ -5,20 +5,21 @@ import time
 
 from atlasdb.engine.engine import Engine
 from atlasdb.ingest.phrases import Phrasing
+from atlasdb.store.registry import CollectionRecord
 from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import NO_ENCODER, Collection, CollectionConfig
+from atlasdb_contract.types import NO_ENCODER, Collection, CollectionConfig, Quota
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 DIMENSION_LIMIT = 4096
 
 
-def create(engine: Engine, name: str, config: CollectionConfig, if_missing: bool) -> Collection:
+def create(engine: Engine, name: str, config: CollectionConfig, if_missing: bool, quota: Quota) -> Collection:
     """See Database.create_collection."""
     if not NAME.fullmatch(name):
         raise InvalidArgument(f"{name!r} is no collection name: take a-z, 0-9, then up to 63 of a-z, 0-9, '-', '_'")
     resolved = CollectionConfig(config.encoder, _dimension(engine, name, config), dict(config.phrases), config.inverse)
     Phrasing(resolved.phrases, resolved.inverse)
-    return engine.store.create(name, resolved, time.time(), if_missing).public
+    return engine.store.create(name, resolved, time.time(), if_missing, quota).public
 
 
 def _dimension(engine: Engine, name: str, config: CollectionConfig) -> int:
@@ -48,6 +49,6 @@ def count(engine: Engine, name: str) -> int:
         return view.record.entries
 
 
-def drop(engine: Engine, name: str) -> int:
-    """Delete a collection; how many entries it had."""
-    return engine.store.drop(name).entries
+def drop(engine: Engine, name: str) -> CollectionRecord:
+    """Delete a collection; what it was."""
+    return engine.store.drop(name)

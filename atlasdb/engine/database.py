@@ -4,13 +4,17 @@ A Database owns one store folder, the one thread that writes to it and, for its 
 its methods may be called from any thread. Errors are those of `atlasdb_contract.errors`.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Self
 
+from atlasdb.engine import snapshot
 from atlasdb.engine.build import build
 from atlasdb.engine.collections import count, create, drop, listed
+from atlasdb.engine.compact import Compaction, CompactStep
 from atlasdb.engine.delete import delete
 from atlasdb.engine.draft import TripleLike, Triples
 from atlasdb.engine.engine import EncoderLike, Engine
@@ -18,8 +22,11 @@ from atlasdb.engine.explain import explained
 from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.find import find
 from atlasdb.engine.insert import encode, insert
+from atlasdb.engine.meters import Measured
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.repair import RepairStep, repair
+from atlasdb.engine.sampler import Sampler
+from atlasdb.engine.snapshot import Snapshot, SnapshotStep
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
@@ -35,6 +42,7 @@ from atlasdb_contract.types import (
     Ids,
     InsertAck,
     Progress,
+    Quota,
     TripleColumns,
     Vectors,
 )
@@ -44,23 +52,29 @@ MAP_BYTES = 1 << 40
 BARE = EntryFields()
 DEFAULT_BEAMS = Beams()
 NOTHING = About()
+UNLIMITED = Quota()
 
 
 class Database:
     """One store folder, open."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, compact_above: float = 0.0) -> None:
         self._engine = engine
-        self._upkeep = Upkeep(engine)
+        self._upkeep = Upkeep(engine, compact_above)
+        self._sampler = Sampler(engine)
 
     @classmethod
-    def open(cls, path: Path, map_bytes: int = MAP_BYTES, encoder: EncoderLike | None = None) -> Self:
+    def open(
+        cls, path: Path, map_bytes: int = MAP_BYTES, encoder: EncoderLike | None = None, compact_above: float = 0.0
+    ) -> Self:
         """Open the folder, made where there is none.
 
         FailedPrecondition: another server has it open (its pid is named), or it was written by an unknown version.
-        DataLoss: the file is cut short. Leftovers of interrupted builds and drops are cleared.
+        DataLoss: the file is cut short. Leftovers of whatever was interrupted are cleared. `compact_above`: the share
+        of the file that must be free or dead for it to be compacted when nothing else is to do; 0: never.
         """
-        database = cls(Engine.open(path, map_bytes, encoder))
+        database = cls(Engine.open(path, map_bytes, encoder), compact_above)
+        snapshot.clear_leftovers(path)
         database._upkeep.start()
         return database
 
@@ -75,6 +89,7 @@ class Database:
 
     def close(self) -> None:
         """Finish the writes that were taken, then close. The encoder stays its owner's. May be called twice."""
+        self._sampler.close()
         self._upkeep.close()
         self._engine.close()
 
@@ -86,21 +101,32 @@ class Database:
 
     # ---- collections ----
 
-    def create_collection(self, name: str, config: CollectionConfig, if_missing: bool = False) -> Collection:
+    def create_collection(
+        self, name: str, config: CollectionConfig, if_missing: bool = False, quota: Quota = UNLIMITED
+    ) -> Collection:
         """A new collection; `if_missing` returns one that is there with the same config.
 
         InvalidArgument: the name is not [a-z0-9][a-z0-9_-]{0,63}, or config and encoder do not fit. AlreadyExists.
         """
-        return create(self._engine, name, config, if_missing)
+        return create(self._engine, name, config, if_missing, quota)
 
     def list_collections(self) -> list[Collection]:
         """All, by name."""
         return listed(self._engine)
 
+    def set_quota(self, name: str, entries: int | None = None, size: int | None = None) -> Collection:
+        """The most that a collection may hold from now on, `size` in bytes of its tables; 0: no limit, None: as it is.
+
+        An insert that would go beyond is ResourceExhausted as a whole; what is there stays. NotFound, InvalidArgument.
+        """
+        return self._engine.store.set_quota(name, entries, size).public
+
     def drop_collection(self, name: str) -> int:
         """Delete it; how many entries it had. NotFound."""
         with self._upkeep.stopped_for(name):
-            return drop(self._engine, name)
+            dropped = drop(self._engine, name)
+        self._engine.meters.forget(name, dropped.id)
+        return dropped.entries
 
     # ---- entries ----
 
@@ -120,8 +146,13 @@ class Database:
         part, or without vectors where there is no encoder, is refused in the ack, and the others are stored.
         """
         ack = insert(self._engine, name, triples, keys, values, sequence)
-        ack.add_done_callback(lambda _: self._upkeep.wake(name))
+        ack.add_done_callback(lambda done: self._inserted(name, done))
         return ack
+
+    def _inserted(self, name: str, done: Future[InsertAck]) -> None:
+        self._upkeep.wake(name)
+        if not done.cancelled() and done.exception() is None:
+            self._engine.meters.inserted(name, done.result().created)
 
     def delete(self, name: str, ids: Sequence[int] = (), triples: Sequence[TripleLike] = ()) -> Future[tuple[int, int]]:
         """(entries deleted, ids and triples that were not there). A triple's inverse entry goes with it, either way."""
@@ -208,9 +239,21 @@ class Database:
         with self._upkeep.stopped_for(name):
             return build(self._engine, name, seed, cancelled, progress)
 
-    def stats(self, name: str | None = None) -> StoreStats:
-        """Counts and sizes; of every collection where `name` is None."""
-        return stats(self._engine, name)
+    def stats(self, name: str | None = None, others: Sequence[Measured] = ()) -> StoreStats:
+        """Counts and sizes, and what was measured lately; of every collection where `name` is None.
+
+        `others`: what processes that read the folder have measured (`measured`); it is added to this one's.
+        """
+        return stats(self._engine, name, others)
+
+    def measured(self) -> Measured:
+        """What this process measured lately: for the `stats` of the one that writes."""
+        return self._engine.measured()
+
+    def sample_recall(self, per_minute: float, processes: int = 1) -> None:
+        """From now on compare up to so many fetches a minute with the exact answer, in the background; see
+        engine/sampler. 0: none. `processes` that do so share that number."""
+        self._sampler.start(per_minute, processes)
 
     @property
     def map_bytes(self) -> int:
@@ -240,3 +283,47 @@ class Database:
         what is lost stays, left out of fetches, until it is deleted.
         """
         return repair(self._engine, name, dry_run, cancelled)
+
+    def compact(
+        self,
+        dry_run: bool = False,
+        bytes_per_second: int = 0,
+        max_seconds: float = 0.0,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[CompactStep]:
+        """Drop what deleted entries leave, and make the file anew without free pages; reads and writes go on.
+
+        `dry_run`: only say what that would free, and what it takes. Stopped anywhere (Cancelled after `max_seconds`,
+        0: never), nothing is lost, and the next compaction goes on from there. ResourceExhausted: no room for the copy.
+        DataLoss: a collection can't be read. FailedPrecondition: a compaction, a snapshot or a build is being made.
+        """
+        until = time.monotonic() + (max_seconds or math.inf)
+
+        def ends() -> bool:
+            return cancelled() or time.monotonic() > until
+
+        return Compaction(self._engine, self._upkeep.stopped_for, ends, bytes_per_second).run(dry_run)
+
+    # ---- snapshots ----
+
+    def create_snapshot(
+        self, name: str = "", bytes_per_second: int = 0, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[SnapshotStep]:
+        """Copy the store as it is at one moment, and read the copy back; the last step has the snapshot.
+
+        `name`: default, the time. Reads and writes go on. AlreadyExists; ResourceExhausted: no room for it; DataLoss:
+        the store is damaged; FailedPrecondition: a compaction or another snapshot is being made.
+        """
+        return snapshot.create(self._engine, name, bytes_per_second, cancelled)
+
+    def list_snapshots(self) -> list[Snapshot]:
+        """All that are whole, oldest first."""
+        return snapshot.listed(self._engine.store.environment.path)
+
+    def verify_snapshot(self, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[SnapshotStep]:
+        """Check a snapshot's file, every record in it and its setsums; the last step has the damage. NotFound."""
+        return snapshot.verify(self._engine.store.environment.path, name, cancelled)
+
+    def delete_snapshot(self, name: str) -> int:
+        """Remove a snapshot; the bytes that it took. NotFound."""
+        return snapshot.delete(self._engine.store.environment.path, name)

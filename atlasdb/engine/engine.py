@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
+from atlasdb.engine.meters import Measured, Meters
+from atlasdb.store.copying import Copy
 from atlasdb.store.reading import ReadingStore
 from atlasdb.store.store import Store
 from atlasdb_contract.errors import FailedPrecondition
@@ -36,8 +38,12 @@ class Engine:
         self.encoder = encoder
         self.after_encoding = ThreadPoolExecutor(1, "atlasdb-insert")
         """Runs what follows when vectors arrive, so that the encoder's own thread goes on."""
+        self.meters = Meters()
         self._texts = 0
         self._building: set[str] = set()
+        self._compacting = threading.Lock()
+        self.copy: Copy | None = None
+        """Of a compaction that was stopped: the next one goes on with it."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -53,6 +59,9 @@ class Engine:
     def close(self) -> None:
         """Finish the writes that were taken, then close."""
         self.after_encoding.shutdown()
+        if self.copy is not None:
+            self.copy.close()
+            self.copy = None
         self.store.close()
 
     def encoder_for(self, config: CollectionConfig, name: str) -> EncoderLike:
@@ -73,6 +82,10 @@ class Engine:
             self._texts += len(texts)
         return vectors
 
+    def measured(self) -> Measured:
+        """What this process measured of itself."""
+        return self.meters.measured(self.store.environment.oldest_view())
+
     @property
     def texts_encoded(self) -> int:
         """Texts that the encoder was asked for so far."""
@@ -90,3 +103,13 @@ class Engine:
         finally:
             with self._lock:
                 self._building.discard(name)
+
+    @contextmanager
+    def compacting(self) -> Iterator[None]:
+        """While the file is copied: once at a time."""
+        if not self._compacting.acquire(blocking=False):
+            raise FailedPrecondition("a compaction or a snapshot is being made; wait for it or stop it first")
+        try:
+            yield
+        finally:
+            self._compacting.release()

@@ -6,6 +6,7 @@ import numpy as np
 
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.insert import encode
+from atlasdb.engine.meters import Asked
 from atlasdb.engine.quarantine import answered, values_of
 from atlasdb.engine.read import EntryFields, entries_of
 from atlasdb.store.view import View
@@ -31,7 +32,12 @@ def fetch(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, exact:
 
     found, values, generation, out = answered(engine, name, answer)
     c = found.cost
-    spent = round(1e6 * (time.perf_counter() - started))
+    now = time.perf_counter()
+    spent = round(1e6 * (now - started))
+    if not exact:
+        engine.meters.fetched(name, spent, now)
+        if now >= engine.meters.due:
+            engine.meters.sample(Asked(name, rows, k, beams))
     cost = FetchCost(c.root_scored, c.inter_scored, c.postings_read, c.entries_scored, c.bytes_read, spent, out)
     return Block(found.ids, found.keys, values, found.scores, generation, cost, sequence)
 

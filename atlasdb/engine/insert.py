@@ -176,8 +176,12 @@ def _write(engine: Engine, request: _Request, ready: _Ready) -> None:
     written.add_done_callback(partial(_written, engine, request))
 
 
+class _ValueGone(Exception):
+    """A value that was there at the first look was dropped; nothing was changed yet."""
+
+
 def _job(request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
-    """Second look, in the writer's turn; None: a fact has gone whose vectors we do not have."""
+    """Second look, in the writer's turn; None: a fact or a value has gone whose vectors we do not have."""
     changes = write.changes(request.name)
     if changes.record.id != request.collection:
         raise NotFound(f"the collection {request.name!r} was dropped, and made anew, before this insert")
@@ -191,7 +195,10 @@ def _job(request: _Request, ready: _Ready, write: WriteTxn) -> InsertAck | None:
         return None
     if len(new):
         write.grows = True
-        _append(changes, ready, made, new, fresh, ids)
+        try:
+            _append(changes, ready, made, new, fresh, ids)
+        except _ValueGone:
+            return None
     return _ack(request, ids, len(new), int(fresh.sum()))
 
 
@@ -268,7 +275,8 @@ def _value_ids(changes: Changes, ready: _Ready, new: Positions) -> Ids:
     missing = np.flatnonzero(known == 0)
     if len(missing):
         rows = ready.value_rows[new[leading[missing]]]
-        assert rows.min() >= 0, "a value that was there is gone"
+        if rows.min() < 0:
+            raise _ValueGone
         known[missing] = changes.add_values(distinct[missing], _taken(ready.values, rows))
     found: Ids = known[rank[number]]
     return found

@@ -1,15 +1,49 @@
 """Counts and sizes of a store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atlasdb import format as fmt
 from atlasdb.engine.engine import Engine
+from atlasdb.engine.meters import Measured, Sample, of_collection
 from atlasdb.store.environment import TABLES
-from atlasdb.store.trees import largest_node
+from atlasdb.store.recent import Counted
 from atlasdb.store.view import View
+from atlasdb.tree.summary import added
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of what happened in the last minutes: `count` in so many seconds."""
+
+    count: int = 0
+    seconds: float = 0.0
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+
+    @staticmethod
+    def of(counted: Counted) -> "Latency":
+        """Its percentiles."""
+        return Latency(counted.total, counted.seconds, counted.quantile(0.5), counted.quantile(0.99))
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Means over the last fetches that were sampled: the share of the exact block's mass, and of its entries."""
+
+    samples: int = 0
+    mass: float = 0.0
+    recall: float = 0.0
+
+    @staticmethod
+    def of(samples: Sequence[Sample]) -> "Recall":
+        """All zero where there are none."""
+        count = len(samples)
+        if not count:
+            return Recall()
+        return Recall(count, sum(one.mass for one in samples) / count, sum(one.recall for one in samples) / count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +71,21 @@ class CollectionStats:
     """What is known of it."""
     entries_out: int
     """Entries that fetches leave out because of it."""
+    heads: int = 0
+    """Distinct heads (and tails of inverse entries) in the slots."""
+    heads_estimated: bool = False
+    slots: int = 0
+    """Of the trees."""
+    posting_sizes: tuple[int, ...] = ()
+    """How many INTER nodes have 1 slot, 2, 3 to 4, 5 to 8, and so on."""
+    fetches: Latency = Latency()
+    """Of the descents."""
+    recall: Recall = Recall()
+    inserted_per_second: float = 0.0
+    """Entries, in the last minute."""
+    max_entries: int = 0
+    max_bytes: int = 0
+    """Its quota; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +99,38 @@ class StoreStats:
     """What the map can still grow by; pages freed inside the file come on top."""
     format_version: int
     texts_encoded: int
+    pages: int
+    free_pages: int
+    """Pages that hold nothing."""
     commits: int
-    """Of this process."""
+    commit_times: Latency
+    """Of this process, both."""
+    fetches: Latency
+    inserted_per_second: float
+    oldest_reader_seconds: float
+    oldest_reader_commits: int
+    """How many commits old the oldest view is."""
+    processes: int
 
 
-def stats(engine: Engine, name: str | None) -> StoreStats:
+def stats(engine: Engine, name: str | None, others: Sequence[Measured]) -> StoreStats:
     """See Database.stats."""
+    measured = [engine.measured(), *others]
+    behind = engine.store.environment.commits_behind()
     environment = engine.store.environment
     unreadable = engine.store.unreadable()
     names = [name] if name else sorted({record.name for record in engine.store.records()} | set(unreadable))
     collections = []
+    inserted = engine.meters.inserts()
     for each in names:
         try:
             with engine.store.view(each) as view:
-                collections.append(_collection(view, environment.page_bytes()))
+                collections.append(_collection(view, environment.page_bytes(), measured, inserted))
         except DataLoss as error:
             collections.append(_unreadable(each, str(error)))
     file_bytes = environment.file_bytes()
+    pages, free = environment.pages()
+    all_fetches = Counted.joined(each for part in measured for each in part.fetches.values())
     return StoreStats(
         tuple(collections),
         file_bytes,
@@ -74,7 +138,15 @@ def stats(engine: Engine, name: str | None) -> StoreStats:
         environment.map_bytes - file_bytes,
         fmt.VERSION,
         engine.texts_encoded,
+        pages,
+        free,
         engine.store.writer.commits,
+        Latency.of(engine.store.writer.latencies.counted()),
+        Latency.of(all_fetches),
+        sum(each.per_second for each in inserted.values()),
+        max(part.oldest_view for part in measured),
+        behind,
+        len(measured),
     )
 
 
@@ -99,28 +171,44 @@ def _unreadable(name: str, damage: str) -> CollectionStats:
         setsum="",
         damage=(damage,),
         entries_out=0,
+        max_entries=0,
+        max_bytes=0,
     )
 
 
-def _collection(view: View, page_bytes: int) -> CollectionStats:
+def _collection(
+    view: View, page_bytes: int, measured: Sequence[Measured], inserted: Mapping[str, Counted]
+) -> CollectionStats:
     record, woods = view.record, view.woods()
+    summaries = [summary for summary in view.summaries() if summary]
+    heads, estimated = view.heads()
+    fetches, samples = of_collection(measured, record.name, record.id)
     return CollectionStats(
-        record.name,
-        record.config.encoder,
-        record.dimension,
-        record.entries,
-        record.entries - record.inverse_entries,
-        record.inverse_entries,
-        record.next_value - 1,
-        record.generation,
-        len(record.trees),
-        sum(tree.roots for tree in record.trees),
-        sum(tree.nodes for tree in record.trees),
-        record.delta_entries,
-        record.tombstones,
-        max(map(largest_node, woods.forest.trees), default=0),
-        {table: view.pages(table) * page_bytes for table in TABLES},
-        record.setsum.hex(),
-        woods.damage,
-        woods.out,
+        name=record.name,
+        encoder=record.config.encoder,
+        dimension=record.dimension,
+        entries=record.entries,
+        triples=record.entries - record.inverse_entries,
+        inverse_entries=record.inverse_entries,
+        distinct_values=record.next_value - 1,
+        generation=record.generation,
+        trees=len(record.trees),
+        root_nodes=sum(tree.roots for tree in record.trees),
+        inter_nodes=sum(tree.nodes for tree in record.trees),
+        delta_entries=record.delta_entries,
+        tombstones=record.tombstones,
+        largest_posting=max((summary.largest for summary in summaries), default=0),
+        table_bytes={table: view.pages(table) * page_bytes for table in TABLES},
+        setsum=record.setsum.hex(),
+        damage=woods.damage,
+        entries_out=woods.out,
+        heads=heads,
+        heads_estimated=estimated,
+        slots=sum(tree.slots for tree in record.trees),
+        posting_sizes=added([summary.sizes for summary in summaries]),
+        fetches=Latency.of(fetches),
+        recall=Recall.of(samples),
+        inserted_per_second=inserted[record.name].per_second if record.name in inserted else 0.0,
+        max_entries=record.quota.entries,
+        max_bytes=record.quota.bytes,
     )

@@ -1,5 +1,6 @@
-"""The trees look after themselves: a thread folds deltas into trees, and rebuilds what deletions have hollowed out. Now
-and then it looks over the pages of the file.
+"""The trees look after themselves: a thread folds deltas into trees, and rebuilds what deletions have hollowed out.
+When it has nothing else to do and much of the file is free, it compacts that. Now and then it looks over the pages of
+the file.
 
 A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat; a delta
 that has outgrown half of the trees is folded while inserts go on, as every fetch compares all of it, unless they come
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from atlasdb.engine.build import build, fold
+from atlasdb.engine.compact import Compaction, worth
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.repair import repair
 from atlasdb.store.registry import CollectionRecord
@@ -33,6 +35,8 @@ DEAD_SHARE = 0.25
 """A collection is rebuilt when more than this share of the entries in its slots is dead."""
 LEAST_DEAD = 1024
 """Fewer dead entries than this are let be."""
+LEAST_GAIN = 64 << 20
+"""Bytes that compacting the file must free, about, for it to be worth it."""
 QUIET_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """After an error, a full disk perhaps."""
@@ -45,8 +49,10 @@ _PAGES = ""
 class Upkeep:
     """The thread, once `start` was called. `wake` it after every commit that changes a collection."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, compact_above: float = 0.0) -> None:
+        """`compact_above`: the share of the file that must be free, or dead, for it to be compacted; 0: never."""
         self._engine = engine
+        self._compact_above = compact_above
         self._changed: dict[str, float] = {}
         self._wakes = threading.Condition()
         self._pace: dict[str, tuple[float, int]] = {}
@@ -107,6 +113,27 @@ class Upkeep:
                 if again is not None and name != _PAGES:
                     self._changed.setdefault(name, time.monotonic() + again)
                 self._wakes.notify_all()
+            self._compact()
+
+    def _compact(self) -> None:
+        """Give space back, where that is worth it and nothing else is to do."""
+        if not self._compact_above or self._has_work():
+            return
+        try:
+            if worth(self._engine, self._compact_above, LEAST_GAIN):
+                for step in Compaction(self._engine, self.stopped_for, self._has_work).run(dry_run=False):
+                    if step.stage == "done":
+                        before, after = step.file_bytes / 1e6, step.after_bytes / 1e6
+                        log.info("compacted: %.0f MB became %.0f MB", before, after)
+        except Cancelled:
+            pass
+        except Exception as error:  # noqa: BLE001 - the file stays as it is
+            log.warning("the file could not be compacted: %s", error)
+
+    def _has_work(self) -> bool:
+        """Whether it is to close, or a delta waits to be folded."""
+        waiting = [self._record(name) for name in list(self._changed)]
+        return self._closing or any(record and record.delta_entries >= DELTA_SLOTS for record in waiting)
 
     def _next(self) -> str | None:
         """The next collection to look at, or _PAGES, when it is time; None: closing."""

@@ -4,16 +4,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
 
 from atlasdb.engine.database import Database
+from atlasdb.engine.snapshot import Snapshot, SnapshotStep
 from atlasdb.engine.stats import CollectionStats
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb.service.lifetime import STOPPING, Lifetime
 from atlasdb.service.memory import anonymous_bytes
 from atlasdb.service.progress import Pace, told
+from atlasdb.service.reports import reports
 from atlasdb_contract.errors import Cancelled, Unavailable
 from atlasdb_contract.types import Progress
 from atlasdb_contract.v1 import admin_pb2 as apb
@@ -27,16 +30,20 @@ T = TypeVar("T")
 class Admin(agrpc.AdminServicer):
     """Each method: asked of the Database, answered; long work is told about while it runs."""
 
-    def __init__(self, database: Database, lifetime: Lifetime, encoder: LazyEncoder | None) -> None:
+    def __init__(
+        self, database: Database, lifetime: Lifetime, encoder: LazyEncoder | None, readers: Path | None = None
+    ) -> None:
+        """`readers`: the folder where they tell what they measured."""
         self._database = database
         self._lifetime = lifetime
         self._encoder = encoder
+        self._readers = readers
         self._started = time.monotonic()
 
     def Stats(self, request: apb.StatsRequest, _: Context) -> apb.StatsReply:
         import psutil
 
-        stats = self._database.stats(request.collection or None)
+        stats = self._database.stats(request.collection or None, reports(self._readers))
         return apb.StatsReply(
             collections=map(collection_to_proto, stats.collections),
             file_bytes=stats.file_bytes,
@@ -48,6 +55,14 @@ class Admin(agrpc.AdminServicer):
             resident_bytes=psutil.Process().memory_info().rss,
             texts_encoded=stats.texts_encoded,
             encoder_busy_seconds=self._encoder.rate.busy_seconds if self._encoder else 0,
+            pages=stats.pages,
+            free_pages=stats.free_pages,
+            commits=apb.Latency(**asdict(stats.commit_times)),
+            fetches=apb.Latency(**asdict(stats.fetches)),
+            inserted_per_second=stats.inserted_per_second,
+            oldest_reader_seconds=stats.oldest_reader_seconds,
+            oldest_reader_commits=stats.oldest_reader_commits,
+            processes=stats.processes,
         )
 
     def Build(self, request: apb.BuildRequest, context: Context) -> Iterator[apb.Progress]:
@@ -92,6 +107,48 @@ class Admin(agrpc.AdminServicer):
 
         return self._told(repair, context)
 
+    def Compact(self, request: apb.CompactRequest, context: Context) -> Iterator[apb.CompactProgress]:
+        def compact(cancelled: Callable[[], bool], tell: Callable[[apb.CompactProgress], None]) -> None:
+            pace = Pace()
+            asked = request.dry_run, request.bytes_per_second, request.max_seconds
+            for step in self._database.compact(*asked, cancelled):
+                if pace.due(step.stage):
+                    tell(apb.CompactProgress(**asdict(step)))
+
+        return self._told(compact, context)
+
+    def CreateSnapshot(self, request: apb.CreateSnapshotRequest, context: Context) -> Iterator[apb.SnapshotProgress]:
+        asked = request.name, request.bytes_per_second
+        return self._snapshot(lambda cancelled: self._database.create_snapshot(*asked, cancelled), context)
+
+    def ListSnapshots(self, _request: apb.ListSnapshotsRequest, _: Context) -> apb.ListSnapshotsReply:
+        return apb.ListSnapshotsReply(snapshots=map(snapshot_to_proto, self._database.list_snapshots()))
+
+    def VerifySnapshot(self, request: apb.VerifySnapshotRequest, context: Context) -> Iterator[apb.SnapshotProgress]:
+        return self._snapshot(lambda cancelled: self._database.verify_snapshot(request.name, cancelled), context)
+
+    def DeleteSnapshot(self, request: apb.DeleteSnapshotRequest, _: Context) -> apb.DeleteSnapshotReply:
+        return apb.DeleteSnapshotReply(bytes=self._database.delete_snapshot(request.name))
+
+    def _snapshot(
+        self, begin: Callable[[Callable[[], bool]], Iterable[SnapshotStep]], context: Context
+    ) -> Iterator[apb.SnapshotProgress]:
+        def work(cancelled: Callable[[], bool], tell: Callable[[apb.SnapshotProgress], None]) -> None:
+            pace = Pace()
+            for step in begin(cancelled):
+                if pace.due(step.stage):
+                    tell(
+                        apb.SnapshotProgress(
+                            stage=step.stage,
+                            done=step.done,
+                            total=step.total,
+                            damage=step.damage,
+                            snapshot=snapshot_to_proto(step.snapshot) if step.snapshot else None,
+                        )
+                    )
+
+        return self._told(work, context)
+
     def _told(self, work: Callable[[Callable[[], bool], Callable[[T], None]], None], context: Context) -> Iterator[T]:
         """What the work tells, until it ends, the client leaves or the server stops."""
         try:
@@ -123,6 +180,11 @@ def verify_to_proto(collection: str, progress: Progress, damage: Iterable[str]) 
         damage=[*damage, *progress.damage],
         cursor=progress.cursor,
     )
+
+
+def snapshot_to_proto(snapshot: Snapshot) -> apb.Snapshot:
+    """A snapshot's manifest."""
+    return apb.Snapshot(**asdict(snapshot))
 
 
 def collection_to_proto(stats: CollectionStats) -> apb.CollectionStats:

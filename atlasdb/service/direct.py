@@ -68,6 +68,7 @@ class Direct:
         try:
             for answer in behaviour(stream.requests(), context):
                 stream.send(serialize(answer))
+                del answer
             code = grpc.StatusCode.OK
         except _Aborted as error:
             code, details = error.code, error.details
@@ -123,6 +124,10 @@ class _Stream:
         """Its address."""
         peer: bytes = self._call.peer()
         return peer.decode()
+
+    def end_now(self, code: grpc.StatusCode, details: str) -> None:
+        """From any thread: whatever is under way completes, without success."""
+        self._call.cancel(code.value[0], details)
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with a status."""

@@ -17,6 +17,7 @@ from atlasdb.engine.draft import Triples
 from atlasdb.service.lifetime import Lifetime
 from atlasdb.service.limits import check_columns, check_triples
 from atlasdb.service.memory import anonymous_bytes
+from atlasdb.service.room import Room
 from atlasdb_contract.codec import columns_from_proto, vectors_from_proto
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import InsertAck
@@ -25,13 +26,21 @@ from atlasdb_contract.v1 import knowledge_pb2 as kpb
 DEPTH = 8
 """Requests of one stream in hand. Two keep an encoder busy; eight also halve the commits of a load that brings its
 vectors, as those that wait together are written together."""
+IN_HAND_BYTES = 256 << 20
+"""Requests of all streams in hand, of streams that are gone too: one more is not taken before others are written."""
+LEAST_BYTES = 1 << 14
+"""What a request counts for at least: what is done for it takes room too."""
 
 
 class InsertStream:
     """One Insert RPC. `acks` is its answer; the reader thread ends with the RPC."""
 
-    def __init__(self, database: Database, lifetime: Lifetime, requests: Iterator[kpb.InsertRequest]) -> None:
+    def __init__(
+        self, database: Database, lifetime: Lifetime, in_hand: Room, requests: Iterator[kpb.InsertRequest]
+    ) -> None:
+        """`in_hand` is shared by all streams."""
         self._database = database
+        self._in_hand = in_hand
         self._lifetime = lifetime
         self._requests = requests
         self._taken: queue.SimpleQueue[Future[InsertAck] | Exception | None] = queue.SimpleQueue()
@@ -58,17 +67,29 @@ class InsertStream:
         """Take requests while there is room for them; None or an error comes last."""
         try:
             while self._room.acquire() and not self._left and (request := next(self._requests, None)) is not None:
-                self._lifetime.begin()
-                try:
-                    future = self._take(request)
-                except BaseException:
-                    self._lifetime.end()
-                    raise
-                self._hand_over(future)
+                size = max(LEAST_BYTES, request.ByteSize())
+                if not self._in_hand.take(size, lambda: self._left):
+                    break
+                self._hand_over(self._begun(request, size))
         except Exception as error:  # noqa: BLE001 - raised again in acks()
             self._taken.put(error)
         else:
             self._taken.put(None)
+
+    def _begun(self, request: kpb.InsertRequest, size: int) -> Future[InsertAck]:
+        """In hand, and in need of an answer, from here on; its room is given back when it is written."""
+        try:
+            self._lifetime.begin()
+            try:
+                future = self._take(request)
+            except BaseException:
+                self._lifetime.end()
+                raise
+        except BaseException:
+            self._in_hand.give(size)
+            raise
+        future.add_done_callback(lambda _: self._in_hand.give(size))
+        return future
 
     def _take(self, request: kpb.InsertRequest) -> Future[InsertAck]:
         triples = triples_of(request)

@@ -6,9 +6,10 @@ import grpc
 
 from atlasdb.engine.database import Database
 from atlasdb.engine.read import EntryFields
-from atlasdb.service.insert import InsertStream, triples_of
+from atlasdb.service.insert import IN_HAND_BYTES, InsertStream, triples_of
 from atlasdb.service.lifetime import Lifetime
 from atlasdb.service.limits import IDS, TEXTS, at_most, check_reply, check_triples
+from atlasdb.service.room import Room
 from atlasdb_contract import codec
 from atlasdb_contract.ids import EntryId
 from atlasdb_contract.types import Entry, TripleColumns, Vectors
@@ -25,10 +26,13 @@ class Knowledge(kgrpc.KnowledgeServicer):
     def __init__(self, database: Database, lifetime: Lifetime) -> None:
         self._database = database
         self._lifetime = lifetime
+        self._in_hand = Room(IN_HAND_BYTES)
 
     def CreateCollection(self, request: kpb.CreateCollectionRequest, _: Context) -> kpb.Collection:
         config = codec.config_from_proto(request.config)
-        return codec.collection_to_proto(self._database.create_collection(request.name, config, request.if_missing))
+        quota = codec.quota_from_proto(request.quota)
+        made = self._database.create_collection(request.name, config, request.if_missing, quota)
+        return codec.collection_to_proto(made)
 
     def ListCollections(self, _request: kpb.ListCollectionsRequest, _: Context) -> kpb.ListCollectionsReply:
         collections = self._database.list_collections()
@@ -37,8 +41,13 @@ class Knowledge(kgrpc.KnowledgeServicer):
     def DropCollection(self, request: kpb.DropCollectionRequest, _: Context) -> kpb.DropCollectionReply:
         return kpb.DropCollectionReply(entries=self._database.drop_collection(request.name))
 
+    def SetQuota(self, request: kpb.SetQuotaRequest, _: Context) -> kpb.Collection:
+        entries = request.entries if request.HasField("entries") else None
+        size = request.bytes if request.HasField("bytes") else None
+        return codec.collection_to_proto(self._database.set_quota(request.name, entries, size))
+
     def Insert(self, requests: Iterator[kpb.InsertRequest], _: Context) -> Iterator[kpb.InsertAck]:
-        return InsertStream(self._database, self._lifetime, requests).acks()
+        return InsertStream(self._database, self._lifetime, self._in_hand, requests).acks()
 
     def Delete(self, request: kpb.DeleteRequest, _: Context) -> kpb.DeleteReply:
         at_most(IDS, request.ids, "ids")

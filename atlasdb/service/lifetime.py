@@ -14,9 +14,15 @@ from typing import Any
 import grpc
 
 from atlasdb.service.status import Continuation, Handler, rewrap
+from atlasdb.service.streams import End, OpenStream, ending
+from atlasdb.service.unread import Unread
 from atlasdb_contract.errors import ResourceExhausted, Unavailable
 
 STOPPING = "the server is stopping; connect again in a moment and send what was not answered"
+IDLE_SECONDS = 10.0
+"""The least that a stream has waited for its client when it is ended for another one's sake."""
+LEAVING_SECONDS = 2.0
+"""The longest that a new stream waits for the place of one that was ended."""
 UNCOUNTED = ("/grpc.health.", "/grpc.reflection.")
 """Services that answer at any time, also while the server is full or stopping."""
 
@@ -27,7 +33,7 @@ class Lifetime:
     def __init__(self, max_streams: int) -> None:
         self._changed = threading.Condition()
         self._work = 0
-        self._streams = 0
+        self._streams: list[OpenStream] = []
         self._max_streams = max_streams
         self._stopping = False
 
@@ -59,22 +65,33 @@ class Lifetime:
             self.end()
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
-        """One of the streams while a block of code runs; ResourceExhausted when all are taken."""
+    def stream(self, end: End) -> Iterator[OpenStream]:
+        """One of the streams while a block of code runs; `end` ends it. ResourceExhausted when all are taken and at
+        work."""
+        opened = OpenStream(end)
         with self._changed:
             if self._stopping:
                 raise Unavailable(STOPPING)
-            if self._streams >= self._max_streams:
+            if len(self._streams) >= self._max_streams and not self._make_room():
                 raise ResourceExhausted(
                     f"all {self._max_streams} streams of this server are in use; "
                     "close one, or start the server with a larger --max-streams"
                 )
-            self._streams += 1
+            self._streams.append(opened)
         try:
-            yield
+            yield opened
         finally:
             with self._changed:
-                self._streams -= 1
+                self._streams.remove(opened)
+                self._changed.notify_all()
+
+    def _make_room(self) -> bool:
+        """End the stream that waits longest for its client, and wait until it has let its place go."""
+        longest = max(self._streams, key=OpenStream.waits)
+        if (seconds := longest.waits()) < IDLE_SECONDS:
+            return False
+        longest.end(f"nothing was sent or read for {seconds:.0f} s, and another stream needs the place; open it again")
+        return self._changed.wait_for(lambda: len(self._streams) < self._max_streams, LEAVING_SECONDS)
 
     def stop(self) -> None:
         """Take no more work."""
@@ -96,6 +113,7 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, lifetime: Lifetime) -> None:
         self._lifetime = lifetime
+        self._unread = Unread()
 
     def intercept_service(
         self,
@@ -106,22 +124,44 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
         handler = continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(UNCOUNTED):
             return handler
-        return rewrap(handler, self.stream if handler.response_streaming else self._unary)
+        return rewrap(handler, self._kind(handler))
+
+    def _kind(self, handler: Handler) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        if not handler.response_streaming:
+            return self._unary
+        return self.stream if handler.request_streaming else self._answers
 
     def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
+            answer = self._unread.call(context.peer())
             self._lifetime.begin()
-            if not context.add_callback(self._lifetime.end):
+
+            def over() -> None:
                 self._lifetime.end()
-            return behaviour(request, context)
+                answer.over()
+
+            if not context.add_callback(over):
+                over()
+            reply = behaviour(request, context)
+            answer.ready(len(reply) if isinstance(reply, bytes) else reply.ByteSize())
+            return reply
 
         return call
 
     def stream(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
-        """The behaviour of a stream, counted."""
+        """The behaviour of a stream of requests with an answer each, counted."""
+
+        def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._lifetime.stream(ending(context)) as opened:
+                yield from opened.answers(behaviour(opened.requests(requests), context))
+
+        return call
+
+    def _answers(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        """The same of a stream that answers one request."""
 
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._lifetime.stream():
-                yield from behaviour(request, context)
+            with self._lifetime.stream(ending(context)) as opened:
+                yield from opened.answers(behaviour(request, context))
 
         return call

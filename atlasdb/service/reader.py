@@ -20,6 +20,7 @@ from pathlib import Path
 import grpc
 
 from atlasdb.engine.database import Database
+from atlasdb.service.reports import Reporter
 from atlasdb.service.server import Server
 from atlasdb.service.warm import warm
 from atlasdb.settings import Settings
@@ -56,6 +57,7 @@ def main() -> None:
     ):
         server = Server(database, orders.settings, writer=channel)
         server.start()
+        Reporter(orders.writer.parent, database.measured)
         os.write(sys.stdout.fileno(), READY)
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         warm()

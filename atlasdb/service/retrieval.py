@@ -35,6 +35,7 @@ class Retrieval(rgrpc.RetrievalServicer):
                 with nullcontext() if request.exact else self._places:
                     block = self._block(request)
                 yield block
+                del block  # its stream may wait for long
 
     def _block(self, request: rpb.FetchRequest) -> rpb.Block:
         name, rows = request.collection, vectors_from_proto(request.rows, "rows")

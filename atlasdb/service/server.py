@@ -36,6 +36,16 @@ from atlasdb_contract.v1 import (
 
 UNARY_THREADS = 16
 """Threads beyond one for each stream; unary calls queue for them."""
+CALLS_WAITING = 1024
+"""Calls that wait for a thread; one more is RESOURCE_EXHAUSTED."""
+LOOKED_AFTER = (
+    ("grpc.max_concurrent_streams", 2 * CALLS_WAITING),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+"""Calls that one connection may have open; a client that is gone without a word is found out within 80 s, and its
+streams end."""
 SENDING_SECONDS = 0.5
 """What a stop leaves gRPC to send what was answered last."""
 SOCKET_PATH_BYTES = 107
@@ -63,6 +73,7 @@ class Server:
     ) -> None:
         """`inner`: a unix socket for what readers hand on. `writer`: leads there, in a reader; it shares the port."""
         self._settings = settings
+        self._database = database
         self._inner = inner
         self._shares_port = writer is not None
         self._lifetime = Lifetime(settings.max_streams)
@@ -70,16 +81,21 @@ class Server:
         self._grpc = grpc.server(
             self._pool,
             interceptors=[Answers(), Counting(self._lifetime)],
-            options=(*GRPC_OPTIONS, ("grpc.so_reuseport", int(settings.workers > 1))),
+            options=(*GRPC_OPTIONS, *LOOKED_AFTER, ("grpc.so_reuseport", int(settings.workers > 1))),
+            maximum_concurrent_rpcs=settings.max_streams + UNARY_THREADS + CALLS_WAITING,
         )
         self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         services: list[tuple[Callable[[Any, grpc.Server], None], object]] = [
             (health_pb2_grpc.add_HealthServicer_to_server, self._health),
         ]
         if writer is None:
+            readers = inner.parent if inner else None
             services += [
                 (knowledge_pb2_grpc.add_KnowledgeServicer_to_server, Knowledge(database, self._lifetime)),
-                (admin_pb2_grpc.add_AdminServicer_to_server, Admin(database, self._lifetime, encoder)),
+                (
+                    admin_pb2_grpc.add_AdminServicer_to_server,
+                    Admin(database, self._lifetime, encoder, readers),
+                ),
             ]
         for add, service in services:
             add(service, self._grpc)
@@ -107,6 +123,7 @@ class Server:
         self._grpc.start()
         if self._fetches is not None:
             self._fetches.await_call()
+        self._database.sample_recall(self._settings.sample_recall, self._settings.workers)
         for name in ("", *SERVICES):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from atlasdb.store.claims import FREE, Fault
-from atlasdb.store.pages import TABLE_NAME
+from atlasdb.store.pages import is_table
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 
@@ -31,7 +31,7 @@ class Barred:
             table = fault.table.encode("latin-1")
             if fault.table == FREE:
                 self.writes = f"nothing can be written: {self._file} is damaged: {fault}; restore it from a copy"
-            elif TABLE_NAME.fullmatch(table):
+            elif is_table(table):
                 told = f"the pages of a collection are damaged, and it can't be read: {fault}; restore it from a copy"
                 self.collections[owner(table)] = told
             else:

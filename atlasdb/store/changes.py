@@ -3,7 +3,7 @@
 Lookups see what is gathered too. Deletions are written at once, and whatever is gathered before them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,18 +14,22 @@ from atlasdb.format import Flag
 from atlasdb.matrices import EntryRows
 from atlasdb.store import entries, postings, registry, tombstones, values
 from atlasdb.store.directory import Directory, Layout, extended
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.environment import Tables, Txn, table_bytes
 from atlasdb.store.identity import Facts
 from atlasdb.store.index import Index, Space
 from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree.slots import Slots
+from atlasdb_contract.errors import ResourceExhausted
 from atlasdb_contract.ids import EntryId, Generation, ValueId
-from atlasdb_contract.types import Ids, Vectors
+from atlasdb_contract.types import Ids, Quota, Vectors
 
 OUT_LIMIT = 4096
 """Damaged pieces that a collection's record names; `atlasdb verify` finds them all."""
 
+_QUOTA_WAYS = "delete some, or raise its quota with 'atlasdb collections set'"
+
 Positions = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ class Changes(Lookup):
         return Vectors(data, scales)
 
     def add_entries(self, new: NewEntries) -> Ids:
-        """Append entries, of whose facts none is there: their ids, u64 (N,)."""
+        """Append entries, of whose facts none is there: their ids, u64 (N,). ResourceExhausted: beyond the quota."""
+        self._check_entries(len(new.rows))
         first, rows = int(self.record.next_entry), new.rows
         ids = np.arange(first, first + len(rows), dtype=np.uint64)
         inverse = (rows.flags & Flag.INVERSE) != 0
@@ -191,6 +196,26 @@ class Changes(Lookup):
             deletions=self.record.deletions + 1,
             setsum=setsum.less(self.record.setsum, rows.items),
         )
+
+    def limit(self, quota: Quota) -> CollectionRecord:
+        """The record with another quota."""
+        self.record = replace(self.record, quota=quota)
+        return self.record
+
+    def rewrite(self, table: str, gone: bytes, records: Mapping[bytes, bytearray]) -> None:
+        """Put `records` of entries or values in the place of the one with the key `gone`: with fewer rows."""
+        db = getattr(self.tables, table)
+        self._txn.delete(gone, db=db)
+        for key, record in records.items():
+            self._txn.put(key, record, db=db)
+        self.tables.lying.pop(table, None)
+        self._written = True
+        self.record = replace(self.record, drops=self.record.drops + 1)
+
+    def purge(self, space: Space, at: int, alive: Callable[[Ids], Bools]) -> int | None:
+        """Take pairs whose ids are not alive out of some of an index; the hash to go on from, None: that was all."""
+        index = Index(self._txn, self.tables, space, alive)
+        return index.purge(at)
 
     def touch(self) -> None:
         """The tables of postings or nodes change: no address in them holds any longer by itself."""
@@ -249,10 +274,25 @@ class Changes(Lookup):
         self._new_values.clear()
 
     def flush(self) -> None:
-        """Write what is gathered, and the collection's record; the last act of the transaction."""
+        """Write what is gathered, and the collection's record; the last act of the transaction. ResourceExhausted: it
+        adds entries, and takes more than the quota."""
         self.write()
+        if self.record.next_entry > self._before.next_entry:
+            self._check_bytes()
         if self.record is not self._before:
             registry.put(self._txn, self.record)
+
+    def _check_entries(self, new: int) -> None:
+        most = self.record.quota.entries
+        if most and self.record.entries + new > most:
+            held = f"holds {self.record.entries:,} of at most {most:,} entries, and {new:,} more came"
+            raise ResourceExhausted(f"the collection {self.record.name!r} {held}; {_QUOTA_WAYS}")
+
+    def _check_bytes(self) -> None:
+        most = self.record.quota.bytes
+        if most and (size := sum(table_bytes(self._txn, db) for db in self.tables.all())) > most:
+            held = f"would take {size:,} bytes with this insert, and may take {most:,}"
+            raise ResourceExhausted(f"the collection {self.record.name!r} {held}; {_QUOTA_WAYS}")
 
 
 def _is_read(one: Out, alive: set[int], folded: int) -> bool:

@@ -9,9 +9,9 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,16 +20,20 @@ import lmdb
 from atlasdb import format as fmt
 from atlasdb.store import pages
 from atlasdb.store.barred import Barred
-from atlasdb.store.pages import TABLE_NAME
+from atlasdb.store.folder import lock_folder, switching
+from atlasdb.store.opened import TABLES as TABLES
+from atlasdb.store.opened import Db as Db
+from atlasdb.store.opened import Opened
+from atlasdb.store.opened import Tables as Tables
+from atlasdb.store.opened import Txn as Txn
+from atlasdb.store.opened import table_name as table_name
+from atlasdb.store.pages import is_table
+from atlasdb.store.reserve import Reserve, allocate
 from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
 
 log = logging.getLogger("atlasdb.store")
 
-Txn: TypeAlias = "lmdb.Transaction[memoryview]"
-"""A read or write transaction; what it lends out dies with it, and in a write transaction with the next write."""
-Db: TypeAlias = "lmdb._Database"
-"""The handle of one table."""
 Record: TypeAlias = tuple[bytes, memoryview]
 """A key, and a record where it lies; unchecked."""
 
@@ -38,84 +42,69 @@ COLLECTIONS_LIMIT = 500
 READERS_LIMIT = 1024
 """Views that can be open at the same moment."""
 RESERVE_BYTES = 64 << 20
-"""Room that writes which grow the store leave to deletes, in the map and on the disk; in a small map, a quarter."""
+"""Room that writes which grow the store leave, in the map and on the disk; in a small map, a quarter. On the disk the
+file of store/reserve.py comes on top, and that is sure."""
+HEAD_PAGES = 2
+"""LMDB's own, at the beginning of the file."""
 FILE = "atlas.mdb"
 """LMDB's file in a store's folder; its own lock file stands beside it."""
+LOCK_FILE = f"{FILE}-lock"
+"""LMDB's table of readers."""
+READERS_BYTES = 64 * READERS_LIMIT
+"""The least of that file."""
 NEW_FILE = f"{FILE}.new"
 """The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
 LOOKS = 8
 """Times that the file's pages are looked at anew, as commits write over what a look began with."""
-_MAP_FULL = "the store's map is full; delete something or start with a larger map"
+_MAP_FULL = "the store's map is full; delete something, or start the server with a larger --map-bytes"
+_DISK_FULL = "the disk is full or refuses writes ({}): make room on it, or delete something; reads go on"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
 """LMDB reports a write that was cut short by a full disk as EIO."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The handles of one collection's tables."""
-
-    entries: Db
-    values: Db
-    index: Db
-    postings: Db
-    nodes: Db
-    tombstones: Db
-    seen: dict[bytes, int] = field(default_factory=dict)
-    """Index records that this process has checked: key -> checksum."""
-    lying: dict[str, Any] = field(default_factory=dict)
-    """Where the writer last saw the committed rows of a table: its name -> store.directory.Directory."""
-
-    @staticmethod
-    def of(handles: Mapping[str, Db]) -> "Tables":
-        """By their names."""
-        entries, values, index, postings, nodes, tombstones = (handles[table] for table in TABLES)
-        return Tables(entries, values, index, postings, nodes, tombstones)
-
-    def all(self) -> list[Db]:
-        """The six handles."""
-        return [getattr(self, table) for table in TABLES]
-
-
-TABLES = ("entries", "values", "index", "postings", "nodes", "tombstones")
-
-
-def table_name(collection: CollectionId, table: str) -> bytes:
-    """The name of a collection's table in LMDB's main table."""
-    return f"{collection:08x}/{table}".encode()
 
 
 class Environment:
     """The LMDB environment, open; owns the folder's lock."""
 
-    def __init__(self, path: Path, map_bytes: int, read_only: bool = False) -> None:
-        """Opens or makes the folder; see Database.open for the errors. `read_only`: beside its owner, without lock."""
+    def __init__(self, path: Path, map_bytes: int, keep: Callable[[], Any] = object, read_only: bool = False) -> None:
+        """Opens or makes the folder; see Database.open for the errors. `keep` makes what views of a file share.
+        `read_only`: beside its owner, without lock."""
         self.path = path
         self.map_bytes = map_bytes
-        self._tables: dict[CollectionId, Tables] = {}
-        self._views: set[int] = set()
+        self.keep = keep
+        self._views: dict[int, float] = {}
+        """Those that are open, with when they began (perf_counter)."""
         self._serial = 0
         self._views_changed = threading.Condition()
         self._closed = False
         self.barred = Barred(path / FILE)
+        self.reserve = Reserve(path)
         self._read_only = read_only
         self._lock: int | None = None
+        self.opened: Opened
+        """The file that views are of from now on."""
         if read_only:
-            self._lmdb = self._open()
+            with switching(path, fcntl.LOCK_SH):
+                self.opened = self._open(path / FILE)
             self._check_format()
             return
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(path)
+            self._lock = lock_folder(path)
         except OSError as error:
             raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            for left in path.glob(f"{FILE}.*"):
+                left.unlink()
+            self._allocate_readers(READERS_BYTES)
             if not (path / FILE).exists():
                 _make(path)
-            self._lmdb = self._open()
+            self.opened = self._open(path / FILE)
             self._check_format()
+            self._allocate_readers()
+            self.reserve.keep()
             os.fsync(folder)
         except BaseException:
             os.close(self._lock)
@@ -123,24 +112,28 @@ class Environment:
         finally:
             os.close(folder)
 
-    def _open(self) -> lmdb.Environment:
-        file = self.path / FILE
+    def _allocate_readers(self, least: int = 0) -> None:
+        """LMDB writes its table of readers through a map: it may have no holes."""
+        try:
+            allocate(self.path / LOCK_FILE, least)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                return  # a file system that promises nothing
+            if self.reserve.give_up():
+                self._allocate_readers(least)
+                return
+            raise ResourceExhausted(_DISK_FULL.format(error.strerror)) from error
+
+    @property
+    def _lmdb(self) -> lmdb.Environment:
+        return self.opened.lmdb
+
+    def _open(self, file: Path, look: bool = True) -> Opened:
         if not self._read_only:
             self._check_pages(pages.look(file))
         while True:
             try:
-                with mapped_errors():
-                    opened = lmdb.open(
-                        os.fspath(file),
-                        map_size=self.map_bytes,
-                        readonly=self._read_only,
-                        create=not self._read_only,
-                        subdir=False,
-                        readahead=False,
-                        max_readers=READERS_LIMIT,
-                        max_dbs=COLLECTIONS_LIMIT * len(TABLES),
-                        max_spare_txns=8,
-                    )
+                opened = self.lmdb_at(file)
                 break
             except ResourceExhausted:
                 if self.map_bytes // 2 < max(SMALLEST_MAP, file.stat().st_size if file.exists() else 0):
@@ -151,13 +144,28 @@ class Environment:
         if (size := file.stat().st_size) < written and size > 0:
             opened.close()
             raise DataLoss(f"{file} is cut short: {size} bytes of {written}; restore it from a copy")
-        if self._read_only:
+        if self._read_only and look:
             for _ in range(LOOKS):
                 with suppress(pages.Overtaken), mapped_errors(), opened.begin() as txn:
                     found = pages.look(file, txn.id())
                     self.barred.note([fault for fault in found.faults if fault.table])
                     break
-        return opened
+        return Opened(opened, os.open(file, os.O_RDONLY | os.O_CLOEXEC), self.keep())
+
+    def lmdb_at(self, file: Path) -> lmdb.Environment:
+        """An LMDB environment on a file, which is made where this one may write."""
+        with mapped_errors():
+            return lmdb.open(
+                os.fspath(file),
+                map_size=self.map_bytes,
+                readonly=self._read_only,
+                create=not self._read_only,
+                subdir=False,
+                readahead=False,
+                max_readers=READERS_LIMIT,
+                max_dbs=COLLECTIONS_LIMIT * len(TABLES),
+                max_spare_txns=8,
+            )
 
     def _check_pages(self, found: pages.Structure) -> None:
         """DataLoss where the file as a whole is damaged; heads of long records, whose content is known, are mended."""
@@ -177,8 +185,8 @@ class Environment:
         """The file's pages as a transaction that begins now has them; see pages.look. Unavailable where commits are too
         quick for it."""
         for _ in range(LOOKS):
-            with suppress(pages.Overtaken), self.reading() as txn:
-                return pages.look(self.path / FILE, txn.id(), keep)
+            with suppress(pages.Overtaken), self.snapshot() as (txn, opened):
+                return pages.look(opened.file, txn.id(), keep)
         raise Unavailable("the file's pages can't be looked at while so much is written; try again")
 
     def look_over(self) -> pages.Structure:
@@ -199,7 +207,7 @@ class Environment:
                 copy = txn.get(fmt.COPY_PREFIX + fmt.FORMAT_KEY)
                 fmt.check_format(str(self.path), txn.get(fmt.FORMAT_KEY), copy)
         except BaseException:
-            self._lmdb.close()
+            self.opened.close()
             raise
 
     def close(self) -> None:
@@ -207,29 +215,79 @@ class Environment:
         self.settle()
         if not self._closed:
             self._closed = True
-            self._lmdb.close()
+            self.opened.close()
             if self._lock is not None:
                 os.close(self._lock)
 
     # ---- transactions ----
 
     @contextmanager
-    def reading(self) -> Iterator[Txn]:
-        """A read transaction; keep it short: while it lives, no page it can see is used again."""
+    def snapshot(self) -> Iterator[tuple[Txn, Opened]]:
+        """A read transaction and the file that it is of; keep it short: while it lives, no page it can see is used
+        again."""
         self.barred.check_readable()
         with self._views_changed:
-            if self._closed:
-                raise Unavailable("the store is closed")
-            self._serial += 1
-            serial = self._serial
-            self._views.add(serial)
+            serial, opened = self._begin()
         try:
-            with mapped_errors(), self._lmdb.begin(buffers=True) as txn:
-                yield txn
+            with mapped_errors(), opened.lmdb.begin(buffers=True) as txn:
+                yield txn, opened
         finally:
-            with self._views_changed:
-                self._views.discard(serial)
-                self._views_changed.notify_all()
+            self._end(serial, opened)
+
+    @contextmanager
+    def reading(self) -> Iterator[Txn]:
+        """The transaction alone, for what needs no table of a collection."""
+        with self.snapshot() as (txn, _):
+            yield txn
+
+    def _begin(self) -> tuple[int, Opened]:
+        """A view more; the lock is held."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        self._serial += 1
+        self._views[self._serial] = time.perf_counter()
+        self.opened.views += 1
+        return self._serial, self.opened
+
+    def _end(self, serial: int, opened: Opened) -> None:
+        with self._views_changed:
+            self._views.pop(serial, None)
+            opened.views -= 1
+            last = opened.left and not opened.views
+            self._views_changed.notify_all()
+        if last:
+            opened.close()
+
+    def switch(self, opened: Opened) -> None:
+        """Views are of another file from now on; the one before goes with its last view. No write may be going on."""
+        with self._views_changed:
+            before, self.opened = self.opened, opened
+            before.left = True
+            idle = not before.views
+        if idle:
+            before.close()
+
+    def replace(self, file: Path, opened: Opened) -> None:
+        """A file in this folder, open and synced, takes the place of the store's, in the directory and for views.
+
+        Whatever stops this in the middle, the store's file is the one or the other, whole. LMDB's list of readers goes
+        first: so it is never that of another file.
+        """
+        with switching(self.path, fcntl.LOCK_EX) as folder:
+            lock, wanted = (path.with_name(path.name + "-lock") for path in (file, self.path / FILE))
+            kept = self.path / f"{FILE}.lock-before"
+            os.link(wanted, kept)
+            with suppress(OSError):  # a file system that promises nothing
+                allocate(lock, READERS_BYTES)
+            try:
+                lock.replace(wanted)
+                file.replace(self.path / FILE)
+            except OSError:
+                kept.replace(wanted)
+                raise
+            self.switch(opened)
+            os.fsync(folder)
+            kept.unlink()
 
     def settle(self) -> None:
         """Wait until every view that is open now has been closed."""
@@ -260,14 +318,14 @@ class Environment:
     def tables(self, collection: CollectionId) -> Tables:
         """The handles of a collection that is in the registry. DataLoss where they must not be used."""
         self.barred.check_usable(collection)
-        return self._tables[collection]
+        return self.opened.tables[collection]
 
     def open_tables(self, txn: Txn, collection: CollectionId) -> None:
         """Open a collection's tables, in a write transaction made where there are none; `tables` then knows them."""
         names, make = {table: table_name(collection, table) for table in TABLES}, not self.barred.writes
         with mapped_errors():
             handles = {table: self._lmdb.open_db(name, txn=txn, create=make) for table, name in names.items()}
-        self._tables[collection] = Tables.of(handles)
+        self.opened.tables[collection] = Tables.of(handles)
 
     def drop_table(self, txn: Txn, name: bytes) -> None:
         """Delete a table and all in it. No view may be open that could read it: `settle` first."""
@@ -275,26 +333,50 @@ class Environment:
 
     def forget_tables(self, collection: CollectionId) -> None:
         """Their handles are gone with the tables."""
-        self._tables.pop(collection, None)
+        self.opened.tables.pop(collection, None)
 
     def table_names(self, txn: Txn) -> list[bytes]:
         """Every collection table there is, also of collections that are in the registry no more."""
         with txn.cursor() as cursor:
             keys = [bytes(key) for key in cursor.iternext(values=False)]
-        return [key for key in keys if TABLE_NAME.fullmatch(key)]
+        return [key for key in keys if is_table(key)]
 
     # ---- sizes ----
 
     def check_room(self, txn: Txn) -> None:
         """ResourceExhausted where this write transaction leaves less than the reserve."""
-        tables = [db for some in self._tables.values() for db in some.all()]
-        stats = [txn.stat(), *(txn.stat(db) for db in tables)]
-        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        if pages * self.page_bytes() > self.map_bytes - min(RESERVE_BYTES, self.map_bytes // 4):
+        if self.used_pages(txn) * self.page_bytes() > self.map_bytes - min(RESERVE_BYTES, self.map_bytes // 4):
             raise ResourceExhausted(_MAP_FULL)
         disk = os.statvfs(self.path)
         if disk.f_bavail * disk.f_frsize < RESERVE_BYTES:
-            raise ResourceExhausted(f"the disk of {self.path} has less than {RESERVE_BYTES >> 20} MiB left; make room")
+            left = f"less than {RESERVE_BYTES >> 20} MiB left"
+            raise ResourceExhausted(f"the disk of {self.path} has {left}: make room on it, or delete something")
+
+    def used_pages(self, txn: Txn) -> int:
+        """Pages that hold something, less those of the list of free pages."""
+        tables = [db for some in self.opened.tables.values() for db in some.all()]
+        stats = [txn.stat(), *(txn.stat(db) for db in tables)]
+        return sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+
+    def pages(self) -> tuple[int, int]:
+        """Pages of the file up to the last in use, and how many of them hold nothing, or are the list of those."""
+        with self.reading() as txn:
+            used = self.used_pages(txn) + HEAD_PAGES
+        every = int(self._lmdb.info()["last_pgno"]) + 1
+        return every, max(0, every - used)
+
+    def oldest_view(self) -> float:
+        """Seconds since the oldest view of this process that is open began; 0 where none is."""
+        with self._views_changed:
+            begun = list(self._views.values())
+        return max(0.0, time.perf_counter() - min(begun)) if begun else 0.0
+
+    def commits_behind(self) -> int:
+        """How many commits old the oldest view of any process is."""
+        reading = [
+            int(line.split()[-1]) for line in self._lmdb.readers().splitlines()[1:] if line.split()[-1].isdigit()
+        ]
+        return max(0, int(self._lmdb.info()["last_txnid"]) - min(reading)) if reading else 0
 
     def page_bytes(self) -> int:
         """Bytes of one LMDB page."""
@@ -303,6 +385,12 @@ class Environment:
     def file_bytes(self) -> int:
         """Bytes of the file up to its last page in use."""
         return int(self._lmdb.info()["last_pgno"] + 1) * self.page_bytes()
+
+
+def table_bytes(txn: Txn, db: Db) -> int:
+    """Bytes of a table's pages, in this transaction."""
+    stat = txn.stat(db)
+    return int(stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]))
 
 
 def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterator[Record]:
@@ -319,24 +407,22 @@ def _make(path: Path) -> None:
     new = path / NEW_FILE
     new.unlink(missing_ok=True)
     with mapped_errors(), lmdb.open(os.fspath(new), subdir=False, lock=False) as made, made.begin(write=True) as txn:
-        txn.put(fmt.FORMAT_KEY, fmt.format_record())
+        for key in (fmt.FORMAT_KEY, fmt.COPY_PREFIX + fmt.FORMAT_KEY):
+            txn.put(key, fmt.format_record(key))
     new.replace(path / FILE)
 
 
-def _lock(path: Path) -> int:
-    """Take the folder: the open descriptor of its lock file, with our pid in it."""
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+@contextmanager
+def folder_lock(path: Path) -> Iterator[None]:
+    """Keep servers out of a folder for a while. FailedPrecondition: one has it, or it can't be used."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = lock_folder(path)
     except OSError as error:
-        pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
         os.close(descriptor)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        raise FailedPrecondition(f"{path} is in use by the server with pid {pid}; stop it first") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
 
 
 @contextmanager
@@ -358,7 +444,7 @@ def typed(error: lmdb.Error) -> AtlasError:
         case lmdb.MapFullError():
             return ResourceExhausted(_MAP_FULL)
         case lmdb.DiskError() | lmdb.MemoryError():
-            return ResourceExhausted(f"the disk or the memory is full: {error}")
+            return ResourceExhausted(_DISK_FULL.format(error))
         case lmdb.DbsFullError():
             return ResourceExhausted(f"a store holds at most {COLLECTIONS_LIMIT} collections; drop one first")
         case lmdb.ReadersFullError():
@@ -367,9 +453,11 @@ def typed(error: lmdb.Error) -> AtlasError:
             return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
         case lmdb.BadTxnError():  # what came before it has been passed over, as damage is
             return DataLoss(f"a write met damage of the LMDB file and was undone: {error}; `atlasdb verify` names it")
+        case lmdb.InvalidError() if "mdb_txn" in str(error):  # it was one when it was opened
+            return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
         case lmdb.InvalidError() | lmdb.VersionMismatchError():
             return FailedPrecondition(f"not an LMDB file that this atlasdb can read: {error}")
         case _:
             if error.code in _NO_ROOM:
-                return ResourceExhausted(f"the disk is full or refuses writes: {error}")
+                return ResourceExhausted(_DISK_FULL.format(error))
             return Internal(f"LMDB: {error}")

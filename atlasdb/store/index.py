@@ -150,6 +150,34 @@ class Index:
             self._txn.delete(self._key(IndexKind.RUN, run), db=self._db)
         self._put_sweep(_Sweep(pairs))
 
+    def purge(self, at: int) -> int | None:
+        """Take pairs whose id does not live out of some leaves, from the hash `at` on; the hash to go on from, None at
+        the end, where the runs are gone through too. A sweep that is going on is brought further instead."""
+        if self._sweep().runs:
+            self.step()
+            return at
+        leaves, end = self._leaves_from(at)
+        before = sum(len(leaf[0]) for leaf in leaves.values())
+        lasting = [self._lasting(*leaf) for leaf in leaves.values()]
+        after = sum(len(leaf[0]) for leaf in lasting)
+        if after < before:
+            hashes, ids = (np.concatenate([leaf[i] for leaf in lasting]) for i in range(2))
+            for number in leaves:
+                self._txn.delete(self._key(IndexKind.LEAF, number), db=self._db)
+            for start, stop in _cuts(hashes):
+                self._put(IndexKind.LEAF, int(hashes[start]), hashes[start:stop], ids[start:stop])
+            self._put_sweep(_Sweep(self._sweep().pairs + after - before))
+        if end is None:
+            for run, (hashes, ids) in [(run, (pairs[0].copy(), pairs[1].copy())) for run, pairs in self._runs()]:
+                kept = self._lasting(hashes, ids)
+                if len(kept[0]) < len(hashes):
+                    self._put(IndexKind.RUN, run, *kept)
+        return end
+
+    def _lasting(self, hashes: Ids, ids: Ids) -> tuple[Ids, Ids]:
+        alive = self._alive(ids)
+        return hashes[alive], ids[alive]
+
     def _leaves_from(self, at: int) -> tuple[dict[int, tuple[Ids, Ids]], int | None]:
         """Up to STEP_LEAVES leaves with keys from `at`, copied, and the key of the next one."""
         leaves: dict[int, tuple[Ids, Ids]] = {}

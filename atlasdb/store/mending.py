@@ -60,8 +60,8 @@ def scan(view: View, table: str, first: bytes) -> Scanned:
 def as_it_was(view: View, piece: Piece) -> bytes | None:
     """A damaged record put right by its parity; None where that can't be."""
     record = view.txn.get(piece.key, db=getattr(view.tables, piece.table))
-    places = piece.table == "nodes" and piece.key[4] == fmt.Level.PLACES
-    if record is None or places or piece.table not in ("entries", "values", "postings", "nodes"):
+    bare = piece.table == "nodes" and piece.key[4] in (fmt.Level.PLACES, fmt.Level.SUMMARY)
+    if record is None or bare or piece.table not in ("entries", "values", "postings", "nodes"):
         return None
     return parity.restored(piece.key, record)
 
@@ -119,7 +119,7 @@ def _pairs(write: WriteTxn, changes: Changes, table: str) -> Iterator[tuple[Ids,
         except DataLoss:
             continue
         hashes = facts_of(rows.texts.copy(), rows.ends, changes.record.salt).hashes
-        forward = (rows.flags & Flag.INVERSE) == 0
+        forward = ((rows.flags & Flag.INVERSE) == 0) & (rows.value_ids != 0)
         yield hashes[forward], np.arange(first, first + len(rows), dtype=np.uint64)[forward]
 
 

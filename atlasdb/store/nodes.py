@@ -11,6 +11,7 @@ from atlasdb import matrices
 from atlasdb.format import Level
 from atlasdb.store.environment import Record, Tables, Txn, records_from
 from atlasdb.tree.image import TreePlan
+from atlasdb.tree.summary import Summary
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import Vectors
@@ -60,6 +61,23 @@ def write(
     """One record: INTER nodes, at most RECORD_NODES, from `first` on, a multiple of that."""
     key = fmt.NODE_KEY.pack(generation, Level.INTER, first)
     txn.put(key, matrices.seal_nodes(key, rows, vectors), db=tables.nodes)
+
+
+def write_summary(txn: Txn, tables: Tables, generation: Generation, summary: Summary) -> None:
+    """What stats tell of a tree."""
+    key = fmt.NODE_KEY.pack(generation, Level.SUMMARY, 0)
+    content = summary.heads, summary.sizes, summary.largest, summary.least.astype("<u8").tobytes()
+    txn.put(key, fmt.seal_map(key, content), db=tables.nodes)
+
+
+def summary(txn: Txn, tables: Tables, generation: Generation) -> Summary | None:
+    """What was written; None for a tree that was made before summaries were. DataLoss where it is damaged."""
+    key = fmt.NODE_KEY.pack(generation, Level.SUMMARY, 0)
+    record = txn.get(key, db=tables.nodes)
+    if record is None:
+        return None
+    heads, sizes, largest, least = fmt.open_map("nodes", key, record)
+    return Summary(heads, tuple(sizes), largest, np.frombuffer(least, "<u8"))
 
 
 NOWHERE = np.uint32((1 << 32) - 1)

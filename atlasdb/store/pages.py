@@ -33,8 +33,7 @@ from atlasdb.store.claims import FREE, Claims, Fault, shared
 BYTES: Final = 4096
 """Of a page, wherever atlasdb runs."""
 HEAD: Final = 16
-TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
-"""Names of collections' tables in the main table."""
+_TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
 _BRANCH, _LEAF, _LONG, _META = 1, 2, 4, 8
 _IS_LONG, _IS_TABLE = 1, 2
 _NUMBERS, _NO_FOLDER = 0x8, 0x4000
@@ -133,6 +132,11 @@ def mend(file: Path, heads: Mapping[int, int]) -> None:
         os.fsync(opened.fileno())
 
 
+def is_table(key: bytes) -> bool:
+    """Whether a key of the main table is a collection's table."""
+    return _TABLE_NAME.fullmatch(key) is not None
+
+
 def pages_of(size: int) -> int:
     """Pages of a long record of so many bytes."""
     return (HEAD - 1 + size) // BYTES + 1
@@ -173,7 +177,7 @@ class _Walk:
     def _of_main(self, node: _Node) -> Claims | None:
         """The pages of the table that a node of the main table leads to; None: it is a record, or damaged."""
         name = node.key.decode("latin-1")
-        named = TABLE_NAME.fullmatch(node.key) is not None
+        named = is_table(node.key)
         if not named and not node.flags & _IS_TABLE:
             return None
         try:

@@ -8,15 +8,19 @@ to open the tables of collections that came after it did, and to let go of those
           └────────── they are open from now on ◀───────────┘
 
 LMDB lets no transaction use a handle that was opened after it began, and py-lmdb closes no handle but with the
-environment. So after some drops all views are waited for, and the environment is opened anew.
+environment. So after some drops all views are waited for, and the environment is opened anew. Where the owner has put
+another file in the place of ours, the next view is of that one.
 """
 
+import fcntl
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -26,11 +30,13 @@ from atlasdb.store.environment import (
     FILE,
     TABLES,
     Environment,
-    Tables,
     Txn,
     mapped_errors,
     table_name,
 )
+from atlasdb.store.folder import switching
+from atlasdb.store.opened import Opened, Tables
+from atlasdb.store.recent import Latencies
 from atlasdb.store.store import Store
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
@@ -39,6 +45,8 @@ from atlasdb_contract.ids import CollectionId
 
 T = TypeVar("T")
 
+log = logging.getLogger("atlasdb.store")
+
 GONE_LIMIT = 32
 """Dropped collections whose handles are kept open; each costs a transaction half a microsecond."""
 
@@ -46,55 +54,91 @@ GONE_LIMIT = 32
 class ReadingEnvironment(Environment):
     """The LMDB environment of a folder that another process owns, open for reading."""
 
-    def __init__(self, path: Path, map_bytes: int) -> None:
+    def __init__(self, path: Path, map_bytes: int, keep: Callable[[], Any]) -> None:
         if not (path / FILE).exists():
             raise FailedPrecondition(f"there is no store in {path}; open it for writing first")
         self._reopening = False
-        super().__init__(path, map_bytes, read_only=True)
+        self._following = threading.Lock()
+        self._moves = 0
+        super().__init__(path, map_bytes, keep, read_only=True)
 
     @contextmanager
-    def snapshot(self) -> Iterator[tuple[Txn, Mapping[CollectionId, Tables]]]:
-        """A read transaction with the tables that it may use: those that were open before it began."""
+    def seen(self) -> Iterator[tuple[Txn, Opened, Mapping[CollectionId, Tables]]]:
+        """A read transaction, the file that it is of, and the tables that it may use: those that were open before it
+        began."""
+        self._follow()
         with ExitStack() as stack:
             with self._views_changed:
                 self._views_changed.wait_for(lambda: not self._reopening)
-                tables = self._tables
-                txn = stack.enter_context(super().reading())
-            yield txn, tables
+                serial, opened = self._begin()
+                stack.callback(self._end, serial, opened)
+                tables = opened.tables
+                stack.enter_context(mapped_errors())
+                txn = stack.enter_context(opened.lmdb.begin(buffers=True))
+            yield txn, opened, tables
 
     @contextmanager
-    def reading(self) -> Iterator[Txn]:
+    def snapshot(self) -> Iterator[tuple[Txn, Opened]]:
         """As its owner's, but that it waits while the environment is opened anew."""
-        with self.snapshot() as (txn, _):
-            yield txn
+        with self.seen() as (txn, opened, _):
+            yield txn, opened
 
     def known(self) -> set[CollectionId]:
         """Collections whose tables are open, dropped ones included."""
-        return set(self._tables)
+        return set(self.opened.tables)
 
     def find_tables(self, collection: CollectionId) -> bool:
         """Open a collection's tables for the snapshots to come; False where they are gone. One thread at a time."""
+        opened = self.opened
         with mapped_errors():
             try:
-                handles = {table: self._lmdb.open_db(table_name(collection, table), create=False) for table in TABLES}
+                handles = {table: opened.lmdb.open_db(table_name(collection, table), create=False) for table in TABLES}
             except lmdb.NotFoundError:
                 return False
-        self._tables = self._tables | {collection: Tables.of(handles)}
+        opened.tables = opened.tables | {collection: Tables.of(handles)}
         return True
 
-    def reopen(self, forget: Callable[[], None]) -> None:
-        """Wait for open views, while new ones wait, and begin again with no table open. One thread at a time.
+    def _follow(self) -> None:
+        """Go over to the file that its owner has put in the place of ours."""
+        if self._is_ours():
+            return
+        with self._following:
+            if self._is_ours():
+                return
+            try:
+                with switching(self.path, fcntl.LOCK_SH):
+                    self.switch(self._open_beside())
+            except OSError as error:
+                log.warning("%s: %s; views wait for each other instead", self.path / FILE, error)
+                self.reopen()
 
-        The map will lie elsewhere: `forget`, called when no view is open, lets go of all that knows where things lie.
-        """
+    def _is_ours(self) -> bool:
+        found = os.stat(self.path / FILE)
+        return (found.st_dev, found.st_ino) == self.opened.inode
+
+    def _open_beside(self) -> Opened:
+        """The file, while another that had its name is open: py-lmdb opens no path twice, so for that moment it has
+        one more."""
+        self._moves += 1
+        beside = self.path / f"{FILE}.{os.getpid()}-{self._moves}"
+        names = [(self.path / (FILE + end), beside.with_name(beside.name + end)) for end in ("", "-lock")]
+        try:
+            for name, more in names:
+                os.link(name, more)
+            return self._open(beside, look=False)  # the owner wrote it just now
+        finally:
+            for _, more in names:
+                more.unlink(missing_ok=True)
+
+    def reopen(self) -> None:
+        """Wait for open views, while new ones wait, and begin again with no table open. One thread at a time."""
         with self._views_changed:
             self._reopening = True
             try:
                 self._views_changed.wait_for(lambda: not self._views)
-                forget()
-                self._lmdb.close()
-                self._tables = {}
-                self._lmdb = self._open()
+                self.opened.close()
+                with switching(self.path, fcntl.LOCK_SH):
+                    self.opened = self._open(self.path / FILE)
             finally:
                 self._reopening = False
                 self._views_changed.notify_all()
@@ -105,6 +149,7 @@ class NoWriter(Writer):
 
     def __init__(self) -> None:
         self.commits = 0
+        self.latencies = Latencies()
 
     def submit(self, job: Callable[[WriteTxn], T], weight: int = 0) -> "Future[T]":  # noqa: ARG002
         """FailedPrecondition."""
@@ -120,8 +165,7 @@ class ReadingStore(Store):
     environment: ReadingEnvironment
 
     def __init__(self, path: Path, map_bytes: int) -> None:
-        self.environment = ReadingEnvironment(path, map_bytes)
-        self.cache = Cache()
+        self.environment = ReadingEnvironment(path, map_bytes, Cache)
         self.writer = NoWriter()
         self._finding = threading.Lock()
 
@@ -130,11 +174,11 @@ class ReadingStore(Store):
         """As its owner's."""
         missing: CollectionId | None = None
         while True:
-            with self.environment.snapshot() as (txn, tables):
+            with self.environment.seen() as (txn, opened, tables):
                 record = registry.get(txn, name)
                 self.environment.barred.check_usable(record.id)
                 if record.id in tables:
-                    yield View(txn, tables[record.id], record, self.cache)
+                    yield View(txn, tables[record.id], record, opened.kept)
                     return
             if self._find(record.id):
                 continue
@@ -152,8 +196,5 @@ class ReadingStore(Store):
             for each in gone:
                 self.cache.forget(each)
             if len(gone) > GONE_LIMIT or len(known) >= COLLECTIONS_LIMIT:
-                self.environment.reopen(self._forget)
+                self.environment.reopen()
             return self.environment.find_tables(collection)
-
-    def _forget(self) -> None:
-        self.cache = Cache()

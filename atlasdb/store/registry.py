@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from atlasdb.store import twice
 from atlasdb.store.environment import COLLECTIONS_LIMIT, Txn
 from atlasdb_contract.errors import DataLoss, NotFound
 from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
-from atlasdb_contract.types import Collection, CollectionConfig
+from atlasdb_contract.types import Collection, CollectionConfig, Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,15 @@ class CollectionRecord:
     """Changes of the table of tombstones so far: names its contents in caches."""
     revision: int = 0
     """Changes of the tables of postings and nodes so far: names their contents in caches."""
+    drops: int = 0
+    """Times that rows of entries and values were taken away so far: names where they lie in caches."""
+    dropped: int = 0
+    """Deleted entries that a compaction has looked at: their rows are gone, or not worth it."""
     setsum: bytes = EMPTY
     """Of the entries that are there."""
     out: tuple[Out, ...] = ()
     """Damage that is known of, in order."""
+    quota: Quota = field(default_factory=Quota)
 
     @property
     def dimension(self) -> int:
@@ -81,7 +86,7 @@ class CollectionRecord:
     @property
     def public(self) -> Collection:
         """As listed."""
-        return Collection(self.name, self.config, self.entries, self.generation, self.created)
+        return Collection(self.name, self.config, self.entries, self.generation, self.created, self.quota)
 
 
 def _key(name: str) -> bytes:
@@ -124,9 +129,9 @@ def unreadable(txn: Txn) -> dict[str, str]:
 
 def put(txn: Txn, record: CollectionRecord) -> None:
     """Write or overwrite."""
-    content = {field.name: getattr(record, field.name) for field in fields(record)}
+    content = {each.name: getattr(record, each.name) for each in fields(record)}
     content |= {"config": _config(record.config), "trees": [astuple(tree) for tree in record.trees]}
-    content["out"] = [astuple(one) for one in record.out]
+    content |= {"out": [astuple(one) for one in record.out], "quota": astuple(record.quota)}
     twice.put(txn, _key(record.name), content)
 
 
@@ -156,6 +161,7 @@ def _opened(key: bytes, record: bytes) -> CollectionRecord:
     content["salt"] = tuple(content["salt"])
     content["trees"] = tuple(TreeRecord(*tree) for tree in content["trees"])
     content["out"] = tuple(Out(*one) for one in content["out"])
+    content["quota"] = Quota(*content.get("quota", ()))
     if isinstance(config["inverse"], list):
         config["inverse"] = frozenset(config["inverse"])
     return CollectionRecord(config=CollectionConfig(**config), **content)

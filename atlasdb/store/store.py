@@ -15,9 +15,9 @@ from atlasdb.store.environment import TABLES, Environment, Txn, table_name
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
-from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, Unavailable
+from atlasdb_contract.errors import AlreadyExists, DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
-from atlasdb_contract.types import CollectionConfig
+from atlasdb_contract.types import CollectionConfig, Quota
 
 T = TypeVar("T")
 log = logging.getLogger("atlasdb.store")
@@ -30,8 +30,7 @@ class Store:
     """Owns the environment and the writer thread."""
 
     def __init__(self, path: Path, map_bytes: int) -> None:
-        self.environment = Environment(path, map_bytes)
-        self.cache = Cache()
+        self.environment = Environment(path, map_bytes, Cache)
         environment = self.environment
         with environment.opening() as txn:
             known = {record.id for record in registry.records(txn)}
@@ -53,12 +52,19 @@ class Store:
 
     # ---- reading ----
 
+    @property
+    def cache(self) -> Cache:
+        """What views of the file share that the next one is of."""
+        cache: Cache = self.environment.opened.kept
+        return cache
+
     @contextmanager
     def view(self, name: str) -> Iterator[View]:
         """One collection as it is now. NotFound. Close it soon, and let nothing borrowed out of it."""
-        with self.environment.reading() as txn:
+        with self.environment.snapshot() as (txn, opened):
             record = registry.get(txn, name)
-            yield View(txn, self.environment.tables(record.id), record, self.cache)
+            self.environment.barred.check_usable(record.id)
+            yield View(txn, opened.tables[record.id], record, opened.kept)
 
     def unreadable(self) -> dict[str, str]:
         """What is wrong with collections that can't be read at all, by name."""
@@ -78,8 +84,10 @@ class Store:
         """Queue a job for the writer; see Writer.submit."""
         return self.writer.submit(job, weight)
 
-    def create(self, name: str, config: CollectionConfig, created: float, if_missing: bool) -> CollectionRecord:
-        """A new collection; AlreadyExists unless `if_missing` and its config is the same."""
+    def create(
+        self, name: str, config: CollectionConfig, created: float, if_missing: bool, quota: Quota
+    ) -> CollectionRecord:
+        """A new collection; AlreadyExists unless `if_missing` and its config is the same: its quota stays its own."""
 
         def job(write: WriteTxn) -> CollectionRecord:
             if found := registry.find(write.txn, name):
@@ -88,11 +96,22 @@ class Store:
                 what = "with another config" if found.config != config else "already"
                 raise AlreadyExists(f"there is a collection {name!r} {what}; choose another name or drop it first")
             salt = (secrets.randbits(64), secrets.randbits(64))
-            record = CollectionRecord(registry.next_id(write.txn), name, config, created, salt)
+            record = CollectionRecord(registry.next_id(write.txn), name, config, created, salt, quota=quota)
             write.grows = True
             self.environment.open_tables(write.txn, record.id)
             registry.put(write.txn, record)
             return record
+
+        return self.submit(job).result()
+
+    def set_quota(self, name: str, entries: int | None, size: int | None) -> CollectionRecord:
+        """What a collection may hold from now on, `size` in bytes; None: as it is. NotFound."""
+
+        def job(write: WriteTxn) -> CollectionRecord:
+            changes = write.changes(name)
+            quota = changes.record.quota
+            return changes.limit(Quota(quota.entries if entries is None else entries,
+                                       quota.bytes if size is None else size))  # fmt: skip
 
         return self.submit(job).result()
 
@@ -177,9 +196,10 @@ class Store:
         with self.environment.reading() as txn:
             found = {owner(name) for name in self.environment.table_names(txn)}
         for collection in found - known if drop else ():
-            self._drop_tables(collection)
+            with suppress(ResourceExhausted):  # in a full disk they stay until the next start
+                self._drop_tables(collection)
         for record in self.records():
             try:
                 self.clear_generations(record.name)
-            except DataLoss as error:
+            except (DataLoss, ResourceExhausted) as error:
                 log.error("what builds left of %r stays for now: %s", record.name, error)

@@ -5,6 +5,7 @@ for its life; a record small enough to share a page may move with any write to i
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -19,8 +20,9 @@ from atlasdb.store.owners import having
 from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree import scoring
 from atlasdb.tree.codes import words as code_words
-from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree, lent, rows_in
+from atlasdb.tree.image import NODE_COLUMNS, SLOT_COLUMNS, Columns, Forest, Tree, lent
 from atlasdb.tree.slots import Positions
+from atlasdb.tree.summary import Summary
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
@@ -264,7 +266,21 @@ def address(record: memoryview) -> int:
     return where
 
 
-def largest_node(tree: Tree) -> int:
-    """Slots under the INTER node that has most; the tree's view is open."""
-    records = range(len(tree.nodes.counts))
-    return max((int(rows_in(tree, record)["count"].max()) for record in records), default=0)
+def summary(txn: Txn, tables: Tables, one: TreeRecord) -> Summary | None:
+    """What stats tell of a tree; None where that is not known."""
+    with suppress(DataLoss):
+        return nodes.summary(txn, tables, one.generation)
+    return None
+
+
+def delta_heads(forest: Forest, limit: int) -> tuple[Ids, int]:
+    """The distinct hashes of heads in the delta, u64, sorted; of its first `limit` slots, about, and how many those
+    are. The forest's view is open."""
+    parts, seen = [np.zeros(0, np.uint64)], 0
+    for record in range(forest.bases[-1], len(forest.slots.counts)):
+        if seen >= limit:
+            break
+        count = int(forest.slots.counts[record])
+        parts.append(lent(forest.slots.at[record, scoring.SUBJECTS], (count,), np.uint64))
+        seen += count
+    return np.unique(np.concatenate(parts)), seen

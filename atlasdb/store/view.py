@@ -20,10 +20,13 @@ from atlasdb.store.trees import TreeCache, Woods
 from atlasdb.tree import scoring
 from atlasdb.tree.image import Forest
 from atlasdb.tree.slots import Positions, Slots
+from atlasdb.tree.summary import Summary, heads_among
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import CollectionId
 from atlasdb_contract.types import Ids, Vectors
 
+DELTA_HEADS = 1 << 18
+"""Slots of the delta whose heads are counted."""
 ROWS_AT_ONCE = 1024
 """Entries whose rows are copied together."""
 
@@ -34,7 +37,7 @@ class Cache:
     def __init__(self) -> None:
         self.trees = TreeCache()
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
-        self._rows: dict[tuple[CollectionId, str], tuple[int, Directory]] = {}
+        self._rows: dict[tuple[CollectionId, str], tuple[tuple[int, int], Directory]] = {}
         self._noted: dict[CollectionId, tuple[int, frozenset[Out]]] = {}
         self.met: dict[CollectionId, dict[bytes, int]] = {}
         """Records of slots that were compared with their checksums: key -> checksum."""
@@ -58,12 +61,13 @@ class Cache:
         return self._directory(txn, tables, record, "entries", record.next_entry, entries.LAYOUT, entries.COLUMNS)
 
     def _directory(
-        self, txn: Txn, tables: Tables, record: CollectionRecord, table: str, version: int, layout: Layout, columns: int
+        self, txn: Txn, tables: Tables, record: CollectionRecord, table: str, last: int, layout: Layout, columns: int
     ) -> Directory:
-        none = Directory.none(columns)
-        known, where = self._rows.get((record.id, table), (0, none))
+        none, version = Directory.none(columns), (record.drops, last)
+        known, where = self._rows.get((record.id, table), ((0, 0), none))
         if known != version:
-            where = extended(txn, getattr(tables, table), layout, where if known < version else none)
+            longer = known[0] == record.drops and known < version
+            where = extended(txn, getattr(tables, table), layout, where if longer else none)
             if known < version:
                 self._rows[record.id, table] = (version, where)
         return where
@@ -82,6 +86,12 @@ class Cache:
         deletions, words = self._tombstones.get(after.id, (-1, None))
         if words is not None and deletions == before.deletions:
             self._tombstones[after.id] = (after.deletions, tombstones.marked(words, deleted))
+
+    def doubt(self, collection: CollectionId) -> None:
+        """A record of it is damaged: where things lie is looked up anew, and numbers checked before they lead on."""
+        self.trees.forget(collection)
+        for table in ("entries", "values"):
+            self._rows.pop((collection, table), None)
 
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
@@ -200,6 +210,26 @@ class View:
     def tree_slots(self, ids: Ids) -> list[Positions]:
         """For each tree that is walked, the slot of each entry there: int64 (len(ids),), -1 where it is not in it."""
         return [trees.slots_of(self.txn, self.tables, one, ids) for one in self.woods().trees]
+
+    def summaries(self) -> list[Summary | None]:
+        """What stats tell of each tree; None where that is not known."""
+        return [trees.summary(self.txn, self.tables, one) for one in self.record.trees]
+
+    def heads(self) -> tuple[int, bool]:
+        """How many distinct heads the slots have, deleted ones too, and whether that is an estimate.
+
+        Of a tree that has no summary it is the number of its nodes; what is beyond DELTA_HEADS is taken in proportion.
+        """
+        summaries = self.summaries()
+        known = [summary for summary in summaries if summary]
+        unknown = sum(one.nodes for one, summary in zip(self.record.trees, summaries, strict=True) if not summary)
+        forest = self.woods().forest
+        delta, seen = trees.delta_heads(forest, DELTA_HEADS)
+        heads, estimated = heads_among([*known, Summary(len(delta), (), 0, delta)] if seen else known)
+        if seen < (total := len(forest.delta)):
+            before, _ = heads_among(known)
+            heads, estimated = before + max(0, heads - before) * total // seen, True
+        return heads + unknown, estimated or unknown > 0
 
     def damaged_values(self, ids: Ids) -> list[Out]:
         """Those of these values that are missing or fail their checksum."""

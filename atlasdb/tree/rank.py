@@ -50,6 +50,21 @@ def check_sound(forest: Forest, slots: Positions) -> None:
         raise Unsound(wrong, first_entry(forest, int(wrong[0])))
 
 
+def slots_in(forest: Forest, record: int, count: int, sound: bool) -> tuple[Positions, Vectors, Floats]:
+    """The slots of one record, int64 (n,), where their keys lie, and how many entries each has that are there, float32.
+    Unsound where one of those with any is damaged and `sound` is asked for."""
+    at = forest.slots.at[record]
+    keys = lent(at[scoring.KEYS], (count, forest.dimension), np.int8)
+    scales = lent(at[scoring.SCALES], (count,), np.float32)
+    weights = scoring.alive_in(record, count, forest.slots.at, forest.dead)
+    slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(count)
+    if len(forest.out):
+        weights[np.isin(slots, forest.out)] = 0
+    if sound:
+        check_sound(forest, slots[weights > 0])
+    return slots, Vectors(keys, scales), weights
+
+
 def scan(forest: Forest, rows: Vectors, k: int, doubted: Iterable[int] | None = None) -> Found:
     """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
 
@@ -75,17 +90,7 @@ def scan(forest: Forest, rows: Vectors, k: int, doubted: Iterable[int] | None = 
 def check_records(forest: Forest, records: Iterable[int]) -> None:
     """Unsound where a slot that a scan would compare is damaged, in these records."""
     for record in records:
-        check_sound(forest, _compared_in(forest, record)[0])
-
-
-def _compared_in(forest: Forest, record: int) -> tuple[Positions, Floats]:
-    """The slots of a record that a scan compares, int64 (n,), and how many entries each has."""
-    count = int(forest.slots.counts[record])
-    weights = scoring.alive_in(record, count, forest.slots.at, forest.dead)
-    slots = (np.int64(record) << scoring.POSITION_BITS) + np.arange(count)
-    if len(forest.out):
-        weights[np.isin(slots, forest.out)] = 0
-    return slots[weights > 0], weights[weights > 0]
+        slots_in(forest, record, int(forest.slots.counts[record]), sound=True)
 
 
 class Rows:
@@ -152,7 +157,7 @@ def best(scores: Floats, wanted: int) -> npt.NDArray[np.int64]:
 
 
 class Pool:
-    """The slots of a scan that may be among its best k.
+    """The slots of a scan that may be among its best k, each under a number that its user gives it.
 
     Scores only fall as the softmax grows, so a slot that is let go has a final score of at most `_lost`, the largest
     score that any such slot had at that time.
@@ -171,18 +176,17 @@ class Pool:
     def fill(self, forest: Forest, learn: bool) -> None:
         """Compare all. `learn`: the softmax does not know these slots yet."""
         for record, count in enumerate(forest.slots.counts.tolist()):
-            at = forest.slots.at[record]
-            keys = lent(at[scoring.KEYS], (count, self._rows.dimension), np.int8)
-            scales = lent(at[scoring.SCALES], (count,), np.float32)
-            slots, weights = _compared_in(forest, record)
-            there = slots & ((np.int64(1) << scoring.POSITION_BITS) - 1)
-            logits = self._rows.logits(Vectors(keys, scales))
-            if len(slots) < count:
-                logits = logits[:, there]
-            if len(slots):
-                self._add(slots, logits, weights, learn)
+            slots, keys, weights = slots_in(forest, record, count, sound=False)
+            self.add(slots, keys, weights, learn)
 
-    def _add(self, slots: Positions, logits: Floats, weights: Floats, learn: bool) -> None:
+    def add(self, slots: Positions, keys: Vectors, weights: Floats, learn: bool) -> None:
+        """Compare these, (n,) each; those of weight 0 are nothing."""
+        there = weights > 0
+        logits = self._rows.logits(Vectors(keys.data, np.where(there, keys.scales, np.float32(0))))
+        if not there.all():
+            logits, slots, weights = logits[:, there], slots[there], weights[there]
+        if not len(slots):
+            return
         self._compared += len(slots)
         if learn:
             self._softmax.add(logits, weights)
@@ -215,11 +219,15 @@ class Pool:
         scores = np.sort(self._softmax.mass(self._join()[1]))
         return bool(scores[-self._k] >= self._lost)
 
-    def found(self, forest: Forest) -> Found:
-        """The best k entries, best first."""
+    def leading(self) -> tuple[Positions, Floats]:
+        """The slots that are left with their scores, in no order."""
         slots, logits = (
             self._join() if self._parts else (np.zeros(0, np.int64), np.zeros((len(self._rows), 0), np.float32))
         )
-        scores = self._softmax.mass(logits) if len(slots) else np.zeros(0, np.float32)
+        return slots, self._softmax.mass(logits) if len(slots) else np.zeros(0, np.float32)
+
+    def found(self, forest: Forest) -> Found:
+        """The best k entries, best first."""
+        slots, scores = self.leading()
         read = self._compared * (self._rows.dimension + scoring.SLOT_BYTES)
         return taken(forest, slots, scores, self._k, FetchCost(entries_scored=self._compared, bytes_read=read))

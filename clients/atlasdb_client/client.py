@@ -19,7 +19,7 @@ from atlasdb_client.inserting import (
     column_requests,
     insert_requests,
 )
-from atlasdb_client.stats import RepairProgress, StoreStats
+from atlasdb_client.stats import CompactProgress, RepairProgress, Snapshot, SnapshotProgress, StoreStats
 from atlasdb_client.target import DEFAULT_TARGET, parse_target
 from atlasdb_contract import types as t
 from atlasdb_contract.codec import text_row
@@ -74,10 +74,22 @@ class Client:
     # Collections
 
     def create_collection(
-        self, name: str, config: t.CollectionConfig | None = None, if_missing: bool = False
+        self,
+        name: str,
+        config: t.CollectionConfig | None = None,
+        if_missing: bool = False,
+        quota: t.Quota | None = None,
     ) -> t.Collection:
         """Make a collection. AlreadyExists, unless `if_missing` and the one there has the same config."""
-        return self._answer(core.create_collection(name, config or t.CollectionConfig(), if_missing))
+        call = core.create_collection(name, config or t.CollectionConfig(), if_missing, quota or t.Quota())
+        return self._answer(call)
+
+    def set_quota(self, name: str, entries: int | None = None, size: int | None = None) -> t.Collection:
+        """The most that a collection may hold from now on, `size` in bytes; 0: no limit, None: as it is.
+
+        An insert that would go beyond is ResourceExhausted as a whole; nothing is deleted.
+        """
+        return self._answer(core.set_quota(name, entries, size))
 
     def collections(self) -> list[t.Collection]:
         """All collections."""
@@ -237,6 +249,35 @@ class Client:
     def repair(self, collection: str = "", dry_run: bool = False) -> Iterator[RepairProgress]:
         """Put right what is damaged in a collection, or in all; `dry_run` says what would be done."""
         return self._stream(core.repair(collection, dry_run))
+
+    def compact(
+        self, dry_run: bool = False, bytes_per_second: int = 0, max_seconds: float = 0.0
+    ) -> Iterator[CompactProgress]:
+        """Drop what deleted entries leave and give free pages back to the disk, while all goes on.
+
+        The last progress says what that freed; `dry_run` only says what it would. Dropping the iterator stops it, as
+        does `max_seconds` (Cancelled); the next compaction goes on from there.
+        """
+        return self._stream(core.compact(dry_run, bytes_per_second, max_seconds))
+
+    def create_snapshot(self, name: str = "", bytes_per_second: int = 0) -> Iterator[SnapshotProgress]:
+        """Copy the store as it is at one moment, and check the copy; the last progress has the snapshot.
+
+        `name` "": the time.
+        """
+        return self._stream(core.create_snapshot(name, bytes_per_second))
+
+    def list_snapshots(self) -> list[Snapshot]:
+        """All, oldest first."""
+        return self._answer(core.list_snapshots())
+
+    def verify_snapshot(self, name: str) -> Iterator[SnapshotProgress]:
+        """Check a snapshot as a whole; the last progress has what is wrong."""
+        return self._stream(core.verify_snapshot(name))
+
+    def delete_snapshot(self, name: str) -> int:
+        """Remove a snapshot; the bytes that it took."""
+        return self._answer(core.delete_snapshot(name))
 
     # Carrying out
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from atlasdb_client.inserting import TripleLike, VectorsLike, as_columns, as_triples, column_parts, parts
-from atlasdb_client.stats import CollectionStats, RepairProgress, StoreStats
+from atlasdb_client.stats import (
+    CollectionStats,
+    CompactProgress,
+    Held,
+    Latency,
+    Recall,
+    RepairProgress,
+    Snapshot,
+    SnapshotProgress,
+    StoreStats,
+)
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import Generation
@@ -89,9 +99,11 @@ def error_for(status: str, details: str | None, target: str) -> errors.AtlasErro
 # Collections ------------------------------------------------------------------------------------
 
 
-def create_collection(name: str, config: t.CollectionConfig, if_missing: bool) -> Call[t.Collection]:
+def create_collection(name: str, config: t.CollectionConfig, if_missing: bool, quota: t.Quota) -> Call[t.Collection]:
     """Make a collection."""
-    request = kpb.CreateCollectionRequest(name=name, config=codec.config_to_proto(config), if_missing=if_missing)
+    request = kpb.CreateCollectionRequest(
+        name=name, config=codec.config_to_proto(config), if_missing=if_missing, quota=codec.quota_to_proto(quota)
+    )
     return Call("Knowledge", "CreateCollection", request, codec.collection_from_proto)
 
 
@@ -103,6 +115,13 @@ def collections() -> Call[list[t.Collection]]:
         kpb.ListCollectionsRequest(),
         lambda reply: [codec.collection_from_proto(c) for c in reply.collections],
     )
+
+
+def set_quota(name: str, entries: int | None, size: int | None) -> Call[t.Collection]:
+    """What a collection may hold from now on; None: as it is."""
+    t.Quota(entries or 0, size or 0)
+    request = kpb.SetQuotaRequest(name=name, entries=entries, bytes=size)
+    return Call("Knowledge", "SetQuota", request, codec.collection_from_proto)
 
 
 def drop_collection(name: str) -> Call[int]:
@@ -272,14 +291,66 @@ def repair(collection: str, dry_run: bool) -> Call[RepairProgress]:
     return Call("Admin", "Repair", apb.RepairRequest(collection=collection, dry_run=dry_run), read, patient=True)
 
 
-def _stats(reply: apb.StatsReply) -> StoreStats:
-    def one(message: apb.CollectionStats) -> CollectionStats:
-        apart: dict[str, Any] = {"table_bytes": dict(message.table_bytes), "damage": tuple(message.damage)}
-        plain = {f.name: getattr(message, f.name) for f in fields(CollectionStats) if f.name not in apart}
-        return CollectionStats(**plain, **apart)
+def compact(dry_run: bool, bytes_per_second: int, max_seconds: float) -> Call[CompactProgress]:
+    """Make the file smaller; the last message says by how much."""
 
-    plain = {f.name: getattr(reply, f.name) for f in fields(StoreStats) if f.name != "collections"}
-    return StoreStats(collections=tuple(one(c) for c in reply.collections), **plain)
+    def read(m: apb.CompactProgress) -> CompactProgress:
+        return CompactProgress(**{f.name: getattr(m, f.name) for f in fields(CompactProgress)})
+
+    request = apb.CompactRequest(dry_run=dry_run, bytes_per_second=bytes_per_second, max_seconds=max_seconds)
+    return Call("Admin", "Compact", request, read, patient=True)
+
+
+def create_snapshot(name: str, bytes_per_second: int) -> Call[SnapshotProgress]:
+    """Copy the store; the last message has the snapshot."""
+    request = apb.CreateSnapshotRequest(name=name, bytes_per_second=bytes_per_second)
+    return Call("Admin", "CreateSnapshot", request, _snapshot_progress, patient=True)
+
+
+def list_snapshots() -> Call[list[Snapshot]]:
+    """All, oldest first."""
+    return Call("Admin", "ListSnapshots", apb.ListSnapshotsRequest(), lambda m: [_snapshot(one) for one in m.snapshots])
+
+
+def verify_snapshot(name: str) -> Call[SnapshotProgress]:
+    """Check a snapshot; the last message has the damage."""
+    return Call("Admin", "VerifySnapshot", apb.VerifySnapshotRequest(name=name), _snapshot_progress, patient=True)
+
+
+def delete_snapshot(name: str) -> Call[int]:
+    """Remove a snapshot; the bytes that it took."""
+    return Call("Admin", "DeleteSnapshot", apb.DeleteSnapshotRequest(name=name), lambda m: int(m.bytes))
+
+
+def _snapshot_progress(m: apb.SnapshotProgress) -> SnapshotProgress:
+    found = _snapshot(m.snapshot) if m.HasField("snapshot") else None
+    return SnapshotProgress(m.stage, int(m.done), int(m.total), tuple(m.damage), found)
+
+
+def _snapshot(m: apb.Snapshot) -> Snapshot:
+    held = tuple(Held(one.name, int(one.entries), one.setsum) for one in m.collections)
+    return Snapshot(m.name, m.created, int(m.format_version), int(m.file_bytes), m.sha256, held)
+
+
+def _stats(reply: apb.StatsReply) -> StoreStats:
+    return StoreStats(**_fields(StoreStats, reply, collections=tuple(map(_collection_stats, reply.collections))))
+
+
+def _collection_stats(message: apb.CollectionStats) -> CollectionStats:
+    recall = Recall(**_fields(Recall, message.recall))
+    tuples = {"damage": tuple(message.damage), "posting_sizes": tuple(message.posting_sizes)}
+    return CollectionStats(
+        **_fields(CollectionStats, message, table_bytes=dict(message.table_bytes), recall=recall, **tuples)
+    )
+
+
+def _fields(kind: Any, message: Any, **known: Any) -> dict[str, Any]:
+    """The fields of a dataclass by a message that has the same."""
+    found = {f.name: getattr(message, f.name) for f in fields(kind) if f.name not in known}
+    for name, value in found.items():
+        if isinstance(value, apb.Latency):
+            found[name] = Latency(**_fields(Latency, value))
+    return found | known
 
 
 # Arguments --------------------------------------------------------------------------------------

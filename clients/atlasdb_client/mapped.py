@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from atlasdb_client.quantised import is_quantised
 from atlasdb_client.vectors import Read, Rows
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -27,7 +28,7 @@ HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """`array` (N, D) of floats; `halves`: of bfloat16 as u16, which are the upper halves of float32."""
+    """`array` of floats (N, D), or quantised (N,). `halves`: of bfloat16 as u16, the upper halves of float32."""
 
     name: str
     array: npt.NDArray[Any]
@@ -39,7 +40,7 @@ class Mapped:
     @property
     def dimension(self) -> int:
         """D."""
-        return int(self.array.shape[1])
+        return int(self.array.dtype["data"].shape[0] if self.array.dtype.names else self.array.shape[1])
 
     def at(self, rows: Rows) -> Read:
         """See VectorFile.at."""
@@ -57,7 +58,7 @@ def npy(name: str) -> Mapped:
         _unreadable(Path(name), error)
     except (ValueError, SyntaxError, tokenize.TokenError) as error:  # numpy reads the header as Python
         raise InvalidArgument(f"{name} is no array of numbers: {error}") from None
-    if array.ndim != 2 or array.dtype.name not in FLOATS:
+    if not is_quantised(array) and (array.ndim != 2 or array.dtype.name not in FLOATS):
         raise InvalidArgument(f"{name} holds {array.dtype} {array.shape}; vectors are {', '.join(FLOATS)} (N, D)")
     return Mapped(name, array.view(np.ndarray))
 

@@ -1,7 +1,28 @@
-"""What `Client.stats` and `Client.repair` answer: messages of admin.proto as values. A test compares the fields."""
+"""What `Client.stats`, `repair`, `compact` and snapshots answer: messages of admin.proto as values. A test compares
+the fields of stats."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of what happened in the last minutes: `count` in so many seconds; percentiles to some 6%."""
+
+    count: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Means over the last fetches that the server compared with the exact answer: the share of the exact block's mass,
+    and of its entries."""
+
+    samples: int
+    mass: float
+    recall: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,31 @@ class CollectionStats:
     """Damage that is known of, a sentence each; fetches go on without it."""
     entries_out: int
     """Entries that fetches leave out because of it."""
+    heads: int
+    """Distinct heads (and tails of inverse entries) in the slots."""
+    heads_estimated: bool
+    slots: int
+    """Of the trees."""
+    posting_sizes: tuple[int, ...]
+    """How many INTER nodes have 1 slot, 2, 3 to 4, 5 to 8, and so on."""
+    fetches: Latency
+    recall: Recall
+    inserted_per_second: float
+    """Entries, in the last minute."""
+
+    max_entries: int
+    max_bytes: int
+    """Its quota; 0: no limit."""
+
+    @property
+    def delta_share(self) -> float:
+        """Of all slots."""
+        return self.delta_entries / max(1, self.delta_entries + self.slots)
+
+    @property
+    def bytes_per_entry(self) -> float:
+        """On disk, in all tables."""
+        return sum(self.table_bytes.values()) / max(1, self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +94,24 @@ class StoreStats:
     resident_bytes: int
     texts_encoded: int
     encoder_busy_seconds: float
+    pages: int
+    free_pages: int
+    """Pages that hold nothing."""
+    commits: Latency
+    fetches: Latency
+    """Of all collections."""
+    inserted_per_second: float
+    oldest_reader_seconds: float
+    """How long the oldest view has been open."""
+    oldest_reader_commits: int
+    """How many commits old it is."""
+    processes: int
+    """That serve the store; latencies and recall are of all of them."""
+
+    @property
+    def fragmentation(self) -> float:
+        """The share of the file's pages that hold nothing."""
+        return self.free_pages / max(1, self.pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +124,56 @@ class RepairProgress:
     total: int
     restored: tuple[str, ...]
     lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompactProgress:
+    """How far a compaction is; from `file_bytes` on, of the last one."""
+
+    stage: str
+    done: int
+    total: int
+    file_bytes: int
+    after_bytes: int
+    """Of a dry run: about."""
+    disk_bytes: int
+    """What the disk, and then the memory, must have room for."""
+    memory_bytes: int
+    seconds: float
+    dead_entries: int
+    """What was dropped, or would be."""
+    dead_values: int
+    held_seconds: float
+    """How long writes waited for the new file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A collection in a snapshot."""
+
+    name: str
+    entries: int
+    setsum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole copy of the store at one moment."""
+
+    name: str
+    created: float
+    format_version: int
+    file_bytes: int
+    sha256: str
+    collections: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """How far the making, or the verification, of a snapshot is; the last one has it, and what is wrong with it."""
+
+    stage: str
+    done: int
+    total: int
+    damage: tuple[str, ...]
+    snapshot: Snapshot | None

@@ -2,7 +2,7 @@
 
 | file | its rows |
 |---|---|
-| X.npy | of the array |
+| X.npy | of the array, floats or quantised (atlasdb_client/quantised.py) |
 | X.safetensors, X.safetensors:NAME | of its only matrix of floats, or of the tensor NAME |
 | X.parquet, X.parquet:COLUMN | of its only column of lists of floats, or of COLUMN |
 
@@ -17,14 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from atlasdb_client.quantised import vectors_of
 from atlasdb_contract import codec
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import Vectors
 
 Rows = npt.NDArray[np.int64]
 """Rising positions in a file."""
-Read = tuple[npt.NDArray[np.floating[Any]], dict[int, str]]
-"""Floats (n, D), and what is wrong with those of the n that are no vector: NaN there."""
+Read = tuple[npt.NDArray[Any], dict[int, str]]
+"""Floats (n, D), or quantised (n,), and what is wrong with those of the n that are no vector: NaN there."""
 
 _NAMED = re.compile(r"(.*?\.(?:safetensors|parquet))(?::(.+))?", re.IGNORECASE | re.DOTALL)
 
@@ -84,11 +85,11 @@ class VectorFiles:
             return none, none, {}
         (keys, of_keys), (values, of_values) = self.keys.at(wanted), self.values.at(wanted)
         try:
-            return codec.quantise(keys), codec.quantise(values), {}
+            return _quantised(keys), _quantised(values), {}
         except InvalidArgument:
             bad = _told(self.values, values, wanted, of_values) | _told(self.keys, keys, wanted, of_keys)
             good = np.delete(np.arange(len(wanted)), list(bad))
-            return codec.quantise(keys[good]), codec.quantise(values[good]), bad
+            return _quantised(keys[good]), _quantised(values[good]), bad
 
 
 def _opened(given: str) -> VectorFile:
@@ -108,6 +109,15 @@ def _opened(given: str) -> VectorFile:
     return _sound(safetensors(given, path, part))
 
 
+def _quantised(found: npt.NDArray[Any]) -> Vectors:
+    """Floats (n, D), or rows that are quantised already. InvalidArgument where one is no vector."""
+    if not found.dtype.names:
+        return codec.quantise(found)
+    if not np.isfinite(found["scale"]).all():
+        raise InvalidArgument("a scale is a NaN or an infinity")
+    return vectors_of(found)
+
+
 def _sound(file: VectorFile) -> VectorFile:
     if not len(file) or not file.dimension:
         raise InvalidArgument(f"{file.name} holds {_shown(file)}: there is nothing to load")
@@ -118,11 +128,10 @@ def _shown(file: VectorFile) -> str:
     return f"{len(file):,} vectors of {file.dimension} numbers"
 
 
-def _told(
-    file: VectorFile, floats: npt.NDArray[np.floating[Any]], rows: Rows, faults: dict[int, str]
-) -> dict[int, str]:
+def _told(file: VectorFile, floats: npt.NDArray[Any], rows: Rows, faults: dict[int, str]) -> dict[int, str]:
     with np.errstate(over="ignore"):
-        finite = np.isfinite(np.asarray(floats, np.float32)).all(axis=1)
+        numbers = floats["scale"][:, None] if floats.dtype.names else np.asarray(floats, np.float32)
+        finite = np.isfinite(numbers).all(axis=1)
     return {
         at: f"{file.name}: row {rows[at]} {faults.get(at, 'holds a NaN or an infinity')}"
         for at in np.flatnonzero(~finite).tolist()

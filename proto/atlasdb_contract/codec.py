@@ -165,6 +165,7 @@ def collection_to_proto(collection: t.Collection) -> kpb.Collection:
         entries=collection.entries,
         generation=collection.generation,
         created=collection.created,
+        quota=quota_to_proto(collection.quota),
     )
 
 
@@ -176,7 +177,18 @@ def collection_from_proto(message: kpb.Collection) -> t.Collection:
         message.entries,
         Generation(message.generation),
         message.created,
+        quota_from_proto(message.quota),
     )
+
+
+def quota_to_proto(quota: t.Quota) -> kpb.Quota:
+    """A collection's quota."""
+    return kpb.Quota(entries=quota.entries, bytes=quota.bytes)
+
+
+def quota_from_proto(message: kpb.Quota) -> t.Quota:
+    """A collection's quota. InvalidArgument for one out of range."""
+    return t.Quota(int(message.entries), int(message.bytes))
 
 
 def entry_to_proto(entry: t.Entry) -> kpb.Entry:

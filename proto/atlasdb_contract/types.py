@@ -141,6 +141,20 @@ class CollectionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """The most that a collection may hold; 0: no limit."""
+
+    entries: int = 0
+    bytes: int = 0
+    """Of the pages of its tables."""
+
+    def __post_init__(self) -> None:
+        for name in ("entries", "bytes"):
+            if not 0 <= getattr(self, name) < 1 << 63:
+                raise InvalidArgument(f"a quota of {getattr(self, name)} {name} is out of range; 0 is no limit")
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
     """A named set of entries."""
 
@@ -149,6 +163,7 @@ class Collection:
     entries: int
     generation: Generation
     created: float
+    quota: Quota = field(default_factory=Quota)
 
 
 @dataclass(frozen=True, slots=True)

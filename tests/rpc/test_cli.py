@@ -250,6 +250,19 @@ def test_build_and_verify_say_how_it_went(run: Run, people: str) -> None:
     assert run("verify", "--collection", people, "--json").json == {"collection": people, "damage": []}
 
 
+def test_a_quota_is_set_shown_and_kept(run: Run, people: str, tmp_path: Path) -> None:
+    assert run("collections", "create", "few", "--max-entries", 3, "--max-bytes", 10**9).status == 0
+    (tmp_path / "four.tsv").write_text("".join(f"a\tb\t{n}\n" for n in range(4)))
+    failed(run("load", tmp_path / "four.tsv", "--collection", "few"), "0 of at most 3 entries, and 4 more came", "set")
+    assert "3 entries, 1.0 GB" in run("collections", "list").out
+    assert "quota none" in run("collections", "set", "few", "--max-entries", 0, "--max-bytes", 0).out
+    assert run("load", tmp_path / "four.tsv", "--collection", "few").status == 0
+    made = run("collections", "set", "few", "--max-entries", 4, "--json").json
+    assert (made["max_entries"], made["max_bytes"]) == (4, 0)
+    assert "4 of 4" in run("stats", "--collection", "few").out
+    failed(run("collections", "set", people), "nothing to set")
+
+
 def test_collections_are_listed_made_and_dropped(run: Run, people: str) -> None:
     assert run("collections", "create", "bare", "--encoder", "none", "--dimension", 8).status == 0
     assert run("collections", "create", "bare", "--encoder", "none", "--dimension", 8, "--if-missing").status == 0

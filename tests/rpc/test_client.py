@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,8 @@ def test_stats_and_verify_tell_about_the_store(client: Client) -> None:
     filled(client, 200)
     stats = client.stats()
     assert [(c.name, c.entries, c.triples, c.dimension) for c in stats.collections] == [("facts", 200, 200, D)]
-    assert client.stats("facts").collections == stats.collections
+    [alone], [among] = client.stats("facts").collections, stats.collections
+    assert replace(alone, inserted_per_second=0) == replace(among, inserted_per_second=0)  # it falls between the two
     assert [sentence for progress in client.verify() for sentence in progress.damage] == []
     with pytest.raises(NotFound):
         client.stats("nowhere")

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -166,3 +168,26 @@ def test_without_an_encoder_only_those_who_need_it_are_told(
         wire.create("both", encoder="none")
         [ack] = wire.insert([kpb.InsertRequest(collection="both", triples=[triple(1)])])
         assert ack.refused
+
+
+def test_a_full_disk_under_its_output_ends_no_server(tmp_path: Path, connect: Connector) -> None:
+    """What it has to say is lost, and it goes on; /dev/full takes nothing."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "atlasdb", "--data", tmp_path / "data", "--listen", "127.0.0.1:0"]
+        process = subprocess.Popen([*command, "--socket", tmp_path / "s"], stdout=full, stderr=full)
+    try:
+        wire = connect(f"unix:{tmp_path}/s")
+        grpc.channel_ready_future(wire.channel).result(20)
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError) as error:
+                wire.knowledge.Count(kpb.CountRequest(collection="nowhere"), timeout=20)
+            assert error.value.code() == grpc.StatusCode.NOT_FOUND
+        wire.create()
+        wire.fill(10)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in (0, 120)  # 120: Python itself could not write its last words
+        with Database.open(tmp_path / "data") as database:
+            assert database.count("facts") == 10
+    finally:
+        process.kill()
+        process.wait()

@@ -7,7 +7,7 @@ has none is acknowledged, ("start", name) and ("end", name) around operations th
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,19 @@ LIVE = 1500
 NEAR = 4000
 """Facts that steps draw from: many are there already."""
 
+
+def copied(database: Database) -> Iterator[Any]:
+    """A snapshot; the one before the last goes."""
+    for older in database.list_snapshots()[:-1]:
+        yield database.delete_snapshot(older.name)
+    yield from database.create_snapshot()
+
+
 QUIET: dict[str, Callable[[Database], Any]] = {
     "build": lambda database: database.build(MAIN),
     "fold": lambda database: build.fold(database._engine, MAIN, lambda: False),
+    "compact": lambda database: list(database.compact()),
+    "snapshot": lambda database: list(copied(database)),
 }
 """Operations that change no entry, run beside the steps. Whatever is to be killed in the middle has a line here."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlasdb.engine.database import Database
-from atlasdb.store import environment
+from atlasdb.store import environment, reserve
 from atlasdb_contract.errors import ResourceExhausted
 
 from .acting import hasten_upkeep
@@ -24,7 +24,7 @@ POINTS = 20
 """Of one episode: every second one with the reserve."""
 SECONDS = 120.0
 RESERVE = environment.RESERVE_BYTES
-DISK = RESERVE + (32 << 20)
+DISK = RESERVE + reserve.BYTES + (32 << 20)
 LIVE = 2500
 FACTS = 12_000
 TRIES = 200

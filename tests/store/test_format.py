@@ -34,6 +34,7 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
     identities = np.frombuffer(b"0123456789abcdef" + b"x" * 16, "<u8").reshape(2, 2)
     root_key = fmt.NODE_KEY.pack(1, fmt.Level.ROOT, 0)
     places_key = fmt.NODE_KEY.pack(1, fmt.Level.PLACES, 3)
+    summary_key = fmt.NODE_KEY.pack(1, fmt.Level.SUMMARY, 0)
     pairs_key = fmt.INDEX_KEY.pack(1, fmt.IndexKind.LEAF, 0xABCDEF)
     return {
         "format": (fmt.FORMAT_KEY, fmt.format_record()),
@@ -43,6 +44,7 @@ def golden() -> dict[str, tuple[bytes, bytes]]:
         "posting": (key, matrices.seal_slots(key, SLOTS)),
         "node": (node_key, matrices.seal_nodes(node_key, node, KEYS.data[:1])),
         "roots": (root_key, matrices.seal_vectors(root_key, KEYS, np.array([0, 300]))),
+        "summary": (summary_key, fmt.seal_map(summary_key, (2, (0, 1, 300), 9, IDS.astype("<u8").tobytes()))),
         "places": (places_key, matrices.seal_places(places_key, np.array([5, (1 << 32) - 1], np.uint32))),
     }
 
@@ -90,6 +92,10 @@ GOLDEN = {
         "0e62c0bf 02000000 03000000 00000000 00000000 00000000 2c010000 00000000 0000003f 0000803e 01fe7f04 "
         "05fa0000 00000000 00000000 00000000 afad35c2 0000003f 0200803e 02fe7f04 05fa0000 00000000 00000000 "
         "2c010000 afad35c2",
+    ),
+    "summary": (
+        "00000001 04000000 00",
+        "9fb1eadd 94029300 01cd012c 09c41007 00000000 00000002 01000000 000000",
     ),
     "values": (
         "00000000 00000007",

@@ -168,3 +168,50 @@ def test_a_view_keeps_its_moment(owner: Wire, reader: Database) -> None:
         entries = view.entries(ids)
         assert [entry.id for entry in entries] == list(range(1, 51))
         assert (view.keys(ids).data == keys.data).all()
+
+
+def test_a_reader_follows_to_a_compacted_file(tmp_path: Path, owner: Wire, reader: Database) -> None:
+    """At its next view; one that is open stays with the old file."""
+    owner.create()
+    keys = owner.fill(5000)
+    for turn in range(3):
+        with reader._engine.store.view("facts") as view:
+            entries = view.record.entries
+            owner.knowledge.Delete(
+                kpb.DeleteRequest(collection="facts", ids=range(1 + 1000 * turn, 1001 + 1000 * turn))
+            )
+            list(owner.admin.Compact(apb.CompactRequest()))
+            assert reader.count("facts") == entries - 1000
+            assert view.keys(np.arange(4001, 5001, dtype=np.uint64)).data.tobytes() == keys.data[4000:].tobytes()
+        wanted = 4000 + turn
+        assert reader.fetch("facts", keys.take(slice(wanted, wanted + 1)), 1).ids.tolist() == [wanted + 1]
+    owner.create("new")
+    owner.fill(10, "new", seed=1)
+    assert reader.count("new") == 10
+    assert sorted(path.name for path in tmp_path.glob("atlas.mdb*")) == ["atlas.mdb", "atlas.mdb-lock"]
+
+
+def test_reading_goes_on_while_files_are_swapped(owner: Wire, reader: Database) -> None:
+    owner.create()
+    keys = owner.fill(2000)
+    stop, failed, done = threading.Event(), [], [0]
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                at = done[0] % 2000
+                assert reader.fetch("facts", keys.take(slice(at, at + 1)), 1, exact=True).ids.tolist() == [at + 1]
+                done[0] += 1
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(8):
+        list(owner.admin.Compact(apb.CompactRequest()))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert done[0] > 8

@@ -64,7 +64,8 @@ def test_a_config_survives_the_wire(config: t.CollectionConfig) -> None:
 def test_a_collection_survives_the_wire(
     config: t.CollectionConfig, name: str, entries: int, generation: int, created: float
 ) -> None:
-    collection = t.Collection(name, config, entries, Generation(generation), created)
+    quota = t.Quota(entries // 3, generation)
+    collection = t.Collection(name, config, entries, Generation(generation), created, quota)
     assert codec.collection_from_proto(codec.collection_to_proto(collection)) == collection
 
 

@@ -33,7 +33,8 @@ class Echo(RetrievalServicer):
             if request.collection == "nowhere":
                 context.abort(grpc.StatusCode.NOT_FOUND, "there is no collection nowhere")
             ids = np.arange(request.k, dtype="<u8").tobytes()
-            yield rpb.Block(sequence=request.sequence, ids=ids, keys=request.rows, values=request.rows)
+            scores = bytes(4 * request.k)
+            yield rpb.Block(sequence=request.sequence, ids=ids, scores=scores, keys=request.rows, values=request.rows)
             if request.collection == "short":
                 return
 
@@ -114,10 +115,12 @@ def test_an_error_names_what_the_server_said_and_the_stream_goes_on(client: Clie
         assert len(stream.fetch(rows(1), k=2).ids) == 2
 
 
-def test_fetches_under_way_at_an_error_are_given_up(client: Client) -> None:
+def test_fetches_under_way_at_an_error_are_given_up(client: Client, echo: Echo) -> None:
+    echo.hold.clear()
     with client.fetch_stream("short") as stream:
         stream.send(rows(1), k=1)
         stream.send(rows(2), k=1)
+        echo.hold.set()
         assert stream.receive().sequence == 1
         with pytest.raises(Unavailable):
             stream.receive()

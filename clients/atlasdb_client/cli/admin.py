@@ -1,4 +1,4 @@
-"""build, stats, verify, repair."""
+"""build, verify, repair."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import os
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from atlasdb_client.cli import output
@@ -98,37 +97,6 @@ def repair(args: Namespace) -> int:
     elif not restored and not lost:
         print("nothing to repair")
     return 1 if lost else 0
-
-
-def stats(args: Namespace) -> int:
-    """The store in numbers."""
-    with connect(args.server) as client:
-        found = client.stats(args.collection)
-    if args.json:
-        output.print_json(asdict(found))
-        return 0
-    for one in found.collections:
-        facts: dict[str, object] = {"collection": one.name, "encoder": f"{one.encoder}, dimension {one.dimension}"}
-        for name in ("entries", "triples", "inverse_entries", "distinct_values", "generation", "root_nodes"):
-            facts[name.replace("_", " ")] = getattr(one, name)
-        for name in ("trees", "inter_nodes", "delta_entries", "tombstones", "largest_posting", "setsum"):
-            facts[name.replace("_", " ")] = getattr(one, name)
-        facts |= {f"{table} on disk": output.size(count) for table, count in sorted(one.table_bytes.items())}
-        if one.entries_out:
-            facts["left out"] = f"{output.plural(one.entries_out, 'entry')}; see 'atlasdb repair'"
-        facts |= {f"damage {number}": told for number, told in enumerate(one.damage, 1)}
-        output.print_facts(facts)
-        print()
-    output.print_facts(
-        {
-            "server": f"atlasdb {found.server_version}, up for {output.duration(found.uptime_seconds)}",
-            "memory": output.size(found.resident_bytes),
-            "file": f"{output.size(found.file_bytes)}, format {found.format_version}",
-            "room left": f"{output.size(found.free_bytes)} of {output.size(found.map_bytes)}",
-            "texts encoded": f"{found.texts_encoded:,} in {output.duration(found.encoder_busy_seconds)}",
-        }
-    )
-    return 0
 
 
 def _shown(task: str, steps: Iterable[Progress]) -> Iterator[Progress]:

@@ -10,7 +10,7 @@ from typing import Any
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
-from atlasdb_contract.types import Collection, CollectionConfig
+from atlasdb_contract.types import Collection, CollectionConfig, Quota
 
 
 def listing(args: Namespace) -> int:
@@ -20,8 +20,9 @@ def listing(args: Namespace) -> int:
     if args.json:
         output.print_json([_json(one) for one in found])
     elif found:
-        rows = [(c.name, c.entries, c.generation, c.config.encoder, _inverse(c), _date(c)) for c in found]
-        output.print_table(("name", "entries", "generation", "encoder", "inverse", "created"), rows)
+        titles = ("name", "entries", "generation", "encoder", "inverse", "created", "quota")
+        rows = [(c.name, c.entries, c.generation, c.config.encoder, _inverse(c), _date(c), _quota(c)) for c in found]
+        output.print_table(titles, rows)
     else:
         print("no collections yet; 'atlasdb load FILE --collection NAME' makes one")
     return 0
@@ -30,11 +31,25 @@ def listing(args: Namespace) -> int:
 def create(args: Namespace) -> int:
     """Make one."""
     with connect(args.server) as client:
-        made = client.create_collection(args.name, config_of(args) or CollectionConfig(), args.if_missing)
+        quota = Quota(args.max_entries or 0, args.max_bytes or 0)
+        made = client.create_collection(args.name, config_of(args) or CollectionConfig(), args.if_missing, quota)
     if args.json:
         output.print_json(_json(made))
     else:
         print(f"{made.name}: encoder {made.config.encoder}, {output.plural(made.entries, 'entry')}")
+    return 0
+
+
+def limit(args: Namespace) -> int:
+    """Give one another quota."""
+    if args.max_entries is None and args.max_bytes is None:
+        raise InvalidArgument("nothing to set: give --max-entries or --max-bytes; 0 is no limit")
+    with connect(args.server) as client:
+        changed = client.set_quota(args.name, args.max_entries, args.max_bytes)
+    if args.json:
+        output.print_json(_json(changed))
+    else:
+        print(f"{changed.name}: {output.plural(changed.entries, 'entry')}, quota {_quota(changed)}")
     return 0
 
 
@@ -98,12 +113,20 @@ def _json(collection: Collection) -> dict[str, Any]:
         "inverse": inverse,
         "phrases": dict(config.phrases),
         "created": collection.created,
+        "max_entries": collection.quota.entries,
+        "max_bytes": collection.quota.bytes,
     }
 
 
 def _inverse(collection: Collection) -> str:
     inverse = collection.config.inverse
     return inverse if isinstance(inverse, str) else ", ".join(sorted(inverse))
+
+
+def _quota(collection: Collection) -> str:
+    quota = collection.quota
+    parts = [output.plural(quota.entries, "entry")] if quota.entries else []
+    return ", ".join([*parts, output.size(quota.bytes)] if quota.bytes else parts) or "none"
 
 
 def _date(collection: Collection) -> str:

@@ -1,4 +1,4 @@
-"""export: the triples of a collection, in a form that `load` reads."""
+"""export: the triples of a collection, and their vectors, in a form that `load` reads."""
 
 import gzip
 import itertools
@@ -6,13 +6,14 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
-from atlasdb_contract.errors import FailedPrecondition
+from atlasdb_client.quantised import QuantisedFile
+from atlasdb_contract.errors import FailedPrecondition, InvalidArgument
 from atlasdb_contract.types import Entry, Triple
 
 HEADER = "head\trelation\ttail\tsource\n"
@@ -22,8 +23,14 @@ def export(args: Namespace) -> int:
     """Write every triple, in id order; inverse entries are no triples of their own."""
     kind = args.format or _kind_of(args.output)
     count = 0
-    with connect(args.server) as client:
-        lines = _lines(client.scan(args.collection), kind)
+    if (args.keys is None) != (args.values is None):
+        raise InvalidArgument("--keys and --values go together: each triple has a key and a value")
+    with connect(args.server) as client, ExitStack() as stack:
+        wanted = args.keys is not None
+        entries = client.scan(args.collection, keys=wanted, values=wanted)
+        if wanted:
+            entries = stack.enter_context(_with_vectors(entries, args.keys, args.values))
+        lines = _lines(entries, kind)
         first = next(lines, "")
         with _opened(args.output) as file:
             for line in itertools.chain([first], lines):
@@ -36,6 +43,27 @@ def export(args: Namespace) -> int:
         else:
             print(f"wrote {output.plural(triples, 'triple')} to {args.output}")
     return 0
+
+
+@contextmanager
+def _with_vectors(entries: Iterator[Entry], keys: Path, values: Path) -> Iterator[Iterator[Entry]]:
+    """The same entries; their vectors go to two files, which take their names when all is done."""
+    for path in (keys, values):
+        if path.suffix.lower() != ".npy":
+            raise InvalidArgument(f"{path}: vectors are written as .npy; give a file of that name")
+    try:
+        with QuantisedFile(keys) as of_keys, QuantisedFile(values) as of_values:
+
+            def copied() -> Iterator[Entry]:
+                for entry in entries:
+                    if not entry.inverse and entry.key is not None and entry.value is not None:
+                        of_keys.add(entry.key)
+                        of_values.add(entry.value)
+                    yield entry
+
+            yield copied()
+    except OSError as error:
+        raise FailedPrecondition(f"can't write {keys} and {values}: {error.strerror or error}") from None
 
 
 def _kind_of(path: Path | None) -> str:

@@ -11,7 +11,7 @@ from atlasdb_client.cli.parser import BUILT_IN, GLOBAL_VALUES
 from atlasdb_contract.errors import AtlasError, FailedPrecondition
 
 GROUP = "atlasdb.commands"
-EXTRAS = {"serve": ("the server", "server"), "plan": ("the server", "server")}
+EXTRAS = dict.fromkeys(("serve", "migrate", "plan", "snapshot restore"), ("the server", "server"))
 """Command -> what it needs and the extra that brings it."""
 OURS = ("atlasdb", "atlasdb_client", "atlasdb_contract", "llm_runtime")
 

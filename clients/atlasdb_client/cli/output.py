@@ -47,11 +47,33 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         print("  ".join(padded).rstrip())
 
 
-def print_facts(facts: Mapping[str, object]) -> None:
-    """Names and values, one a line."""
-    width = max(_width(name) for name in facts)
-    for name, value in facts.items():
-        print(f"{_pad(name, width, False)}  {_cell(value)}")
+def facts(known: Mapping[str, object]) -> list[str]:
+    """The lines of names and values."""
+    width = max(_width(name) for name in known)
+    return [f"{_pad(name, width, False)}  {_cell(value)}" for name, value in known.items()]
+
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def bar(share: float, columns: int) -> str:
+    """A bar of a histogram, as long as its share of the longest one; what is more than nothing shows."""
+    eighths = max(round(8 * columns * share), int(share > 0))
+    if in_utf8():
+        return EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    return "#" * max(eighths // 8, int(share > 0))
+
+
+def cut(text: str, columns: int) -> str:
+    """What fits on a line of the terminal."""
+    if _width(text) <= columns:
+        return text
+    return _pad(text, columns, False) if in_utf8() else text[:columns]
+
+
+def plain(text: str) -> str:
+    """Of what standard output can show."""
+    return text if in_utf8() else text.encode("ascii", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +108,7 @@ def _print_under(tree: Branch, lines: tuple[str, str, str, str], before: str) ->
 
 
 def _print_line(before: str, text: str) -> None:
-    known = text if in_utf8() else text.encode("ascii", "backslashreplace").decode()
-    print(before + _cell(known))
+    print(before + _cell(plain(text)))
 
 
 def plural(count: int, noun: str) -> str:

@@ -14,10 +14,11 @@ GLOBAL_VALUES = ("--server",)
 """Flags before the command that take a value."""
 BUILT_IN = (
     *("load", "collections", "build", "stats", "verify", "repair", "search"),
-    *("explain", "get", "delete", "export", "count"),
+    *("explain", "get", "delete", "export", "count", "compact", "snapshot"),
 )
 EXTENSION_HELP = {
     "serve": "run a server on a folder (needs atlasdb[server])",
+    "migrate": "say what format a store has, and bring it to this version's (needs atlasdb[server])",
     "plan": "tell what a collection of some size needs on this machine (needs atlasdb[server])",
 }
 
@@ -55,7 +56,7 @@ def build_parser(extensions: Sequence[str] = ()) -> argparse.ArgumentParser:
     server = os.environ.get(SERVER_VARIABLE) or DEFAULT_TARGET
     _add_globals(parser, server=server, as_json=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    admin = (_build, _stats, _verify, _repair)
+    admin = (_build, _stats, _verify, _repair, _compact, _snapshot)
     for add in (_load, _collections, *admin, _search, _explain, _get, _delete, _export, _count):
         add(commands)
     for name in extensions:
@@ -108,7 +109,7 @@ def _load(commands: Any) -> None:
 
 
 def _collections(commands: Any) -> None:
-    text = "list, create or drop collections"
+    text = "list, create, change or drop collections"
     actions = commands.add_parser("collections", help=text, description=text.capitalize() + ".").add_subparsers(
         metavar="ACTION", required=True, parser_class=Parser
     )
@@ -120,9 +121,19 @@ def _collections(commands: Any) -> None:
         "--dimension", metavar="D", type=_positive, default=0, help="of the vectors, with --encoder none"
     )
     create.add_argument("--if-missing", action="store_true", help="an existing one of the same config is fine")
+    _add_quota(create)
+    text = "change what a collection may hold"
+    change = _command(actions, "set", "collections:limit", text, collection="none")
+    change.add_argument("name", metavar="NAME", help="the collection")
+    _add_quota(change)
     drop = _command(actions, "drop", "collections:drop", "delete a collection and all that is in it", collection="none")
     drop.add_argument("name", metavar="NAME", help="the collection")
     drop.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _add_quota(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-entries", metavar="N", type=_natural, help="most entries that it may hold; 0: no limit")
+    parser.add_argument("--max-bytes", metavar="N", type=_natural, help="most bytes of its tables; 0: no limit")
 
 
 def _build(commands: Any) -> None:
@@ -131,7 +142,10 @@ def _build(commands: Any) -> None:
 
 
 def _stats(commands: Any) -> None:
-    _command(commands, "stats", "admin:stats", "show the store in numbers", collection="optional")
+    parser = _command(commands, "stats", "stats:stats", "show the store in numbers", collection="optional")
+    parser.add_argument(
+        "--watch", metavar="SECONDS", type=_pause, nargs="?", const=2.0, help="again and again (default: every 2)"
+    )
 
 
 def _verify(commands: Any) -> None:
@@ -145,6 +159,39 @@ def _repair(commands: Any) -> None:
     text = "put right what is damaged, and name what is lost; exit status 1 if anything is"
     parser = _command(commands, "repair", "admin:repair", text, collection="optional")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+
+
+def _compact(commands: Any) -> None:
+    text = "give back the space of what was deleted, while the server serves"
+    parser = _command(commands, "compact", "compact:compact", text, collection="none")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would free and take, and change nothing")
+    parser.add_argument(
+        "--max-seconds", metavar="S", type=_seconds, default=0.0, help="stop after so long (default: never)"
+    )
+    parser.add_argument("--rate", metavar="MB/S", type=_rate, default=0.0, help="copy no faster (default: no limit)")
+
+
+def _snapshot(commands: Any) -> None:
+    text = "make, list, verify, restore or delete whole copies of the store"
+    actions = commands.add_parser("snapshot", help=text, description=text.capitalize() + ".").add_subparsers(
+        metavar="ACTION", required=True, parser_class=Parser
+    )
+    create = _command(actions, "create", "snapshot:create", "copy the store as it is now, and check the copy", "none")
+    create.add_argument(
+        "name", metavar="NAME", nargs="?", default="", help="small letters, digits, _ . and -; default: the time"
+    )
+    create.add_argument("--rate", metavar="MB/S", type=_rate, default=0.0, help="copy no faster (default: no limit)")
+    _command(actions, "list", "snapshot:listing", "list the snapshots", collection="none")
+    for name, told in (("verify", "check a snapshot; exit status 1 if it is damaged"), ("delete", "remove a snapshot")):
+        _command(actions, name, f"snapshot:{name}", told, collection="none").add_argument("name", metavar="NAME")
+    text = (
+        "put a snapshot in the place of a store whose server is stopped, or into a new folder (needs atlasdb[server])"
+    )
+    restore = _command(actions, "restore", "snapshot:restore", text, collection="none")
+    restore.add_argument("name", metavar="NAME", help="the snapshot")
+    restore.add_argument("--data", metavar="DIR", required=True, help="the folder of the store that it was made of")
+    restore.add_argument("--to", metavar="DIR", help="the folder to restore to (default: that store's)")
+    restore.add_argument("--force", action="store_true", help="replace the store that is there")
 
 
 def _search(commands: Any) -> None:
@@ -187,6 +234,8 @@ def _export(commands: Any) -> None:
     parser = _command(commands, "export", "export:export", "write the triples of a collection, for 'load' to read")
     parser.add_argument("--format", choices=("tsv", "jsonl"), help="default: by the suffix of -o, or tsv")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: standard output; .gz is gzipped")
+    parser.add_argument("--keys", metavar="FILE.npy", type=Path, help="write the lines' key vectors too, as stored")
+    parser.add_argument("--values", metavar="FILE.npy", type=Path, help="and their value vectors")
 
 
 def _count(commands: Any) -> None:
@@ -200,6 +249,16 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+    return number
+
+
 def _rate(text: str) -> float:
     try:
         number = float(text)
@@ -207,6 +266,16 @@ def _rate(text: str) -> float:
         number = 0.0
     if not 0.001 <= number < 1e9:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of megabytes a second")
+    return number
+
+
+def _pause(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds from 0.1 to 86400")
     return number
 
 

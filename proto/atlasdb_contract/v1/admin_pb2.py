@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61tlasdb_contract/v1/admin.proto\x12\natlasdb.v1\"\"\n\x0cStatsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"\xd1\x03\n\x0f\x43ollectionStats\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x04 \x01(\x04\x12\x0f\n\x07triples\x18\x05 \x01(\x04\x12\x17\n\x0finverse_entries\x18\x06 \x01(\x04\x12\x17\n\x0f\x64istinct_values\x18\x07 \x01(\x04\x12\x12\n\ngeneration\x18\x08 \x01(\x04\x12\x12\n\nroot_nodes\x18\t \x01(\x04\x12\x13\n\x0binter_nodes\x18\n \x01(\x04\x12\x15\n\rdelta_entries\x18\x0b \x01(\x04\x12\x12\n\ntombstones\x18\x0c \x01(\x04\x12\x17\n\x0flargest_posting\x18\r \x01(\x04\x12@\n\x0btable_bytes\x18\x0e \x03(\x0b\x32+.atlasdb.v1.CollectionStats.TableBytesEntry\x12\r\n\x05trees\x18\x0f \x01(\x04\x12\x0e\n\x06setsum\x18\x10 \x01(\t\x12\x0e\n\x06\x64\x61mage\x18\x11 \x03(\t\x12\x13\n\x0b\x65ntries_out\x18\x12 \x01(\x04\x1a\x31\n\x0fTableBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8e\x02\n\nStatsReply\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.atlasdb.v1.CollectionStats\x12\x12\n\nfile_bytes\x18\x02 \x01(\x04\x12\x11\n\tmap_bytes\x18\x03 \x01(\x04\x12\x12\n\nfree_bytes\x18\x04 \x01(\x04\x12\x16\n\x0e\x66ormat_version\x18\x05 \x01(\r\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x07 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x08 \x01(\x04\x12\x15\n\rtexts_encoded\x18\t \x01(\x04\x12\x1c\n\x14\x65ncoder_busy_seconds\x18\n \x01(\x01\"0\n\x0c\x42uildRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\r\"`\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"M\n\rVerifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\"p\n\x0eVerifyProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x0e\n\x06\x64\x61mage\x18\x05 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x06 \x01(\x0c\"4\n\rRepairRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"p\n\x0eRepairProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x10\n\x08restored\x18\x05 \x03(\t\x12\x0c\n\x04lost\x18\x06 \x03(\t2\x83\x02\n\x05\x41\x64min\x12\x39\n\x05Stats\x12\x18.atlasdb.v1.StatsRequest\x1a\x16.atlasdb.v1.StatsReply\x12\x39\n\x05\x42uild\x12\x18.atlasdb.v1.BuildRequest\x1a\x14.atlasdb.v1.Progress0\x01\x12\x41\n\x06Verify\x12\x19.atlasdb.v1.VerifyRequest\x1a\x1a.atlasdb.v1.VerifyProgress0\x01\x12\x41\n\x06Repair\x12\x19.atlasdb.v1.RepairRequest\x1a\x1a.atlasdb.v1.RepairProgress0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61tlasdb_contract/v1/admin.proto\x12\natlasdb.v1\"\"\n\x0cStatsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"I\n\x07Latency\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x0e\n\x06p50_us\x18\x03 \x01(\x01\x12\x0e\n\x06p99_us\x18\x04 \x01(\x01\"7\n\x06Recall\x12\x0f\n\x07samples\x18\x01 \x01(\r\x12\x0c\n\x04mass\x18\x02 \x01(\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\"\xae\x05\n\x0f\x43ollectionStats\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x04 \x01(\x04\x12\x0f\n\x07triples\x18\x05 \x01(\x04\x12\x17\n\x0finverse_entries\x18\x06 \x01(\x04\x12\x17\n\x0f\x64istinct_values\x18\x07 \x01(\x04\x12\x12\n\ngeneration\x18\x08 \x01(\x04\x12\x12\n\nroot_nodes\x18\t \x01(\x04\x12\x13\n\x0binter_nodes\x18\n \x01(\x04\x12\x15\n\rdelta_entries\x18\x0b \x01(\x04\x12\x12\n\ntombstones\x18\x0c \x01(\x04\x12\x17\n\x0flargest_posting\x18\r \x01(\x04\x12@\n\x0btable_bytes\x18\x0e \x03(\x0b\x32+.atlasdb.v1.CollectionStats.TableBytesEntry\x12\r\n\x05trees\x18\x0f \x01(\x04\x12\x0e\n\x06setsum\x18\x10 \x01(\t\x12\x0e\n\x06\x64\x61mage\x18\x11 \x03(\t\x12\x13\n\x0b\x65ntries_out\x18\x12 \x01(\x04\x12\r\n\x05heads\x18\x13 \x01(\x04\x12\x17\n\x0fheads_estimated\x18\x14 \x01(\x08\x12\r\n\x05slots\x18\x15 \x01(\x04\x12\x15\n\rposting_sizes\x18\x16 \x03(\x04\x12$\n\x07\x66\x65tches\x18\x17 \x01(\x0b\x32\x13.atlasdb.v1.Latency\x12\"\n\x06recall\x18\x18 \x01(\x0b\x32\x12.atlasdb.v1.Recall\x12\x1b\n\x13inserted_per_second\x18\x19 \x01(\x01\x12\x13\n\x0bmax_entries\x18( \x01(\x04\x12\x11\n\tmax_bytes\x18) \x01(\x04\x1a\x31\n\x0fTableBytesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xeb\x03\n\nStatsReply\x12\x30\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1b.atlasdb.v1.CollectionStats\x12\x12\n\nfile_bytes\x18\x02 \x01(\x04\x12\x11\n\tmap_bytes\x18\x03 \x01(\x04\x12\x12\n\nfree_bytes\x18\x04 \x01(\x04\x12\x16\n\x0e\x66ormat_version\x18\x05 \x01(\r\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x07 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x08 \x01(\x04\x12\x15\n\rtexts_encoded\x18\t \x01(\x04\x12\x1c\n\x14\x65ncoder_busy_seconds\x18\n \x01(\x01\x12\r\n\x05pages\x18\x0b \x01(\x04\x12\x12\n\nfree_pages\x18\x0c \x01(\x04\x12$\n\x07\x63ommits\x18\r \x01(\x0b\x32\x13.atlasdb.v1.Latency\x12$\n\x07\x66\x65tches\x18\x0e \x01(\x0b\x32\x13.atlasdb.v1.Latency\x12\x1b\n\x13inserted_per_second\x18\x0f \x01(\x01\x12\x1d\n\x15oldest_reader_seconds\x18\x10 \x01(\x01\x12\x1d\n\x15oldest_reader_commits\x18\x11 \x01(\x04\x12\x11\n\tprocesses\x18\x12 \x01(\r\"0\n\x0c\x42uildRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\r\"`\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"M\n\rVerifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x0c\"p\n\x0eVerifyProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x0e\n\x06\x64\x61mage\x18\x05 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x06 \x01(\x0c\"4\n\rRepairRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"p\n\x0eRepairProgress\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x10\n\x08restored\x18\x05 \x03(\t\x12\x0c\n\x04lost\x18\x06 \x03(\t\"P\n\x0e\x43ompactRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x04\x12\x13\n\x0bmax_seconds\x18\x03 \x01(\x01\"\xe2\x01\n\x0f\x43ompactProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\nfile_bytes\x18\x04 \x01(\x04\x12\x13\n\x0b\x61\x66ter_bytes\x18\x05 \x01(\x04\x12\x12\n\ndisk_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x0f\n\x07seconds\x18\x08 \x01(\x01\x12\x14\n\x0c\x64\x65\x61\x64_entries\x18\t \x01(\x04\x12\x13\n\x0b\x64\x65\x61\x64_values\x18\n \x01(\x04\x12\x14\n\x0cheld_seconds\x18\x0b \x01(\x01\"\xcc\x01\n\x08Snapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x01\x12\x16\n\x0e\x66ormat_version\x18\x03 \x01(\r\x12\x12\n\nfile_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12.\n\x0b\x63ollections\x18\x06 \x03(\x0b\x32\x19.atlasdb.v1.Snapshot.Held\x1a\x35\n\x04Held\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x04\x12\x0e\n\x06setsum\x18\x03 \x01(\t\"?\n\x15\x43reateSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x04\"v\n\x10SnapshotProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0e\n\x06\x64\x61mage\x18\x04 \x03(\t\x12&\n\x08snapshot\x18\x05 \x01(\x0b\x32\x14.atlasdb.v1.Snapshot\"\x16\n\x14ListSnapshotsRequest\"=\n\x12ListSnapshotsReply\x12\'\n\tsnapshots\x18\x01 \x03(\x0b\x32\x14.atlasdb.v1.Snapshot\"%\n\x15VerifySnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15\x44\x65leteSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x13\x44\x65leteSnapshotReply\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\x9c\x05\n\x05\x41\x64min\x12\x39\n\x05Stats\x12\x18.atlasdb.v1.StatsRequest\x1a\x16.atlasdb.v1.StatsReply\x12\x39\n\x05\x42uild\x12\x18.atlasdb.v1.BuildRequest\x1a\x14.atlasdb.v1.Progress0\x01\x12\x41\n\x06Verify\x12\x19.atlasdb.v1.VerifyRequest\x1a\x1a.atlasdb.v1.VerifyProgress0\x01\x12\x41\n\x06Repair\x12\x19.atlasdb.v1.RepairRequest\x1a\x1a.atlasdb.v1.RepairProgress0\x01\x12\x44\n\x07\x43ompact\x12\x1a.atlasdb.v1.CompactRequest\x1a\x1b.atlasdb.v1.CompactProgress0\x01\x12S\n\x0e\x43reateSnapshot\x12!.atlasdb.v1.CreateSnapshotRequest\x1a\x1c.atlasdb.v1.SnapshotProgress0\x01\x12Q\n\rListSnapshots\x12 .atlasdb.v1.ListSnapshotsRequest\x1a\x1e.atlasdb.v1.ListSnapshotsReply\x12S\n\x0eVerifySnapshot\x12!.atlasdb.v1.VerifySnapshotRequest\x1a\x1c.atlasdb.v1.SnapshotProgress0\x01\x12T\n\x0e\x44\x65leteSnapshot\x12!.atlasdb.v1.DeleteSnapshotRequest\x1a\x1f.atlasdb.v1.DeleteSnapshotReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,24 +35,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_options = b'8\001'
   _globals['_STATSREQUEST']._serialized_start=47
   _globals['_STATSREQUEST']._serialized_end=81
-  _globals['_COLLECTIONSTATS']._serialized_start=84
-  _globals['_COLLECTIONSTATS']._serialized_end=549
-  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_start=500
-  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_end=549
-  _globals['_STATSREPLY']._serialized_start=552
-  _globals['_STATSREPLY']._serialized_end=822
-  _globals['_BUILDREQUEST']._serialized_start=824
-  _globals['_BUILDREQUEST']._serialized_end=872
-  _globals['_PROGRESS']._serialized_start=874
-  _globals['_PROGRESS']._serialized_end=970
-  _globals['_VERIFYREQUEST']._serialized_start=972
-  _globals['_VERIFYREQUEST']._serialized_end=1049
-  _globals['_VERIFYPROGRESS']._serialized_start=1051
-  _globals['_VERIFYPROGRESS']._serialized_end=1163
-  _globals['_REPAIRREQUEST']._serialized_start=1165
-  _globals['_REPAIRREQUEST']._serialized_end=1217
-  _globals['_REPAIRPROGRESS']._serialized_start=1219
-  _globals['_REPAIRPROGRESS']._serialized_end=1331
-  _globals['_ADMIN']._serialized_start=1334
-  _globals['_ADMIN']._serialized_end=1593
+  _globals['_LATENCY']._serialized_start=83
+  _globals['_LATENCY']._serialized_end=156
+  _globals['_RECALL']._serialized_start=158
+  _globals['_RECALL']._serialized_end=213
+  _globals['_COLLECTIONSTATS']._serialized_start=216
+  _globals['_COLLECTIONSTATS']._serialized_end=902
+  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_start=853
+  _globals['_COLLECTIONSTATS_TABLEBYTESENTRY']._serialized_end=902
+  _globals['_STATSREPLY']._serialized_start=905
+  _globals['_STATSREPLY']._serialized_end=1396
+  _globals['_BUILDREQUEST']._serialized_start=1398
+  _globals['_BUILDREQUEST']._serialized_end=1446
+  _globals['_PROGRESS']._serialized_start=1448
+  _globals['_PROGRESS']._serialized_end=1544
+  _globals['_VERIFYREQUEST']._serialized_start=1546
+  _globals['_VERIFYREQUEST']._serialized_end=1623
+  _globals['_VERIFYPROGRESS']._serialized_start=1625
+  _globals['_VERIFYPROGRESS']._serialized_end=1737
+  _globals['_REPAIRREQUEST']._serialized_start=1739
+  _globals['_REPAIRREQUEST']._serialized_end=1791
+  _globals['_REPAIRPROGRESS']._serialized_start=1793
+  _globals['_REPAIRPROGRESS']._serialized_end=1905
+  _globals['_COMPACTREQUEST']._serialized_start=1907
+  _globals['_COMPACTREQUEST']._serialized_end=1987
+  _globals['_COMPACTPROGRESS']._serialized_start=1990
+  _globals['_COMPACTPROGRESS']._serialized_end=2216
+  _globals['_SNAPSHOT']._serialized_start=2219
+  _globals['_SNAPSHOT']._serialized_end=2423
+  _globals['_SNAPSHOT_HELD']._serialized_start=2370
+  _globals['_SNAPSHOT_HELD']._serialized_end=2423
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=2425
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=2488
+  _globals['_SNAPSHOTPROGRESS']._serialized_start=2490
+  _globals['_SNAPSHOTPROGRESS']._serialized_end=2608
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=2610
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=2632
+  _globals['_LISTSNAPSHOTSREPLY']._serialized_start=2634
+  _globals['_LISTSNAPSHOTSREPLY']._serialized_end=2695
+  _globals['_VERIFYSNAPSHOTREQUEST']._serialized_start=2697
+  _globals['_VERIFYSNAPSHOTREQUEST']._serialized_end=2734
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=2736
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=2773
+  _globals['_DELETESNAPSHOTREPLY']._serialized_start=2775
+  _globals['_DELETESNAPSHOTREPLY']._serialized_end=2811
+  _globals['_ADMIN']._serialized_start=2814
+  _globals['_ADMIN']._serialized_end=3482
 # @@protoc_insertion_point(module_scope)

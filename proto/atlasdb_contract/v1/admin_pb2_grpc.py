@@ -54,6 +54,31 @@ class AdminStub:
                 request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairRequest.SerializeToString,
                 response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairProgress.FromString,
                 _registered_method=True)
+        self.Compact = channel.unary_stream(
+                '/atlasdb.v1.Admin/Compact',
+                request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.CompactRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.CompactProgress.FromString,
+                _registered_method=True)
+        self.CreateSnapshot = channel.unary_stream(
+                '/atlasdb.v1.Admin/CreateSnapshot',
+                request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.SnapshotProgress.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/atlasdb.v1.Admin/ListSnapshots',
+                request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.ListSnapshotsReply.FromString,
+                _registered_method=True)
+        self.VerifySnapshot = channel.unary_stream(
+                '/atlasdb.v1.Admin/VerifySnapshot',
+                request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.VerifySnapshotRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.SnapshotProgress.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/atlasdb.v1.Admin/DeleteSnapshot',
+                request_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.DeleteSnapshotReply.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -84,6 +109,36 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Compact(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifySnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -106,6 +161,31 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Repair,
                     request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairRequest.FromString,
                     response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.RepairProgress.SerializeToString,
+            ),
+            'Compact': grpc.unary_stream_rpc_method_handler(
+                    servicer.Compact,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.CompactRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.CompactProgress.SerializeToString,
+            ),
+            'CreateSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.SnapshotProgress.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.ListSnapshotsReply.SerializeToString,
+            ),
+            'VerifySnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifySnapshot,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.VerifySnapshotRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.SnapshotProgress.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_admin__pb2.DeleteSnapshotReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -216,6 +296,141 @@ class Admin:
             '/atlasdb.v1.Admin/Repair',
             atlasdb__contract_dot_v1_dot_admin__pb2.RepairRequest.SerializeToString,
             atlasdb__contract_dot_v1_dot_admin__pb2.RepairProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atlasdb.v1.Admin/Compact',
+            atlasdb__contract_dot_v1_dot_admin__pb2.CompactRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_admin__pb2.CompactProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atlasdb.v1.Admin/CreateSnapshot',
+            atlasdb__contract_dot_v1_dot_admin__pb2.CreateSnapshotRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_admin__pb2.SnapshotProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atlasdb.v1.Admin/ListSnapshots',
+            atlasdb__contract_dot_v1_dot_admin__pb2.ListSnapshotsRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_admin__pb2.ListSnapshotsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifySnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atlasdb.v1.Admin/VerifySnapshot',
+            atlasdb__contract_dot_v1_dot_admin__pb2.VerifySnapshotRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_admin__pb2.SnapshotProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atlasdb.v1.Admin/DeleteSnapshot',
+            atlasdb__contract_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_admin__pb2.DeleteSnapshotReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,29 +68,41 @@ class CollectionConfig(_message.Message):
     inverse_relations: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, encoder: _Optional[str] = ..., dimension: _Optional[int] = ..., phrases: _Optional[_Mapping[str, str]] = ..., inverse: _Optional[_Union[Inverse, str]] = ..., inverse_relations: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Quota(_message.Message):
+    __slots__ = ("entries", "bytes")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    entries: int
+    bytes: int
+    def __init__(self, entries: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
 class Collection(_message.Message):
-    __slots__ = ("name", "config", "entries", "generation", "created")
+    __slots__ = ("name", "config", "entries", "generation", "created", "quota")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
     name: str
     config: CollectionConfig
     entries: int
     generation: int
     created: float
-    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[CollectionConfig, _Mapping]] = ..., entries: _Optional[int] = ..., generation: _Optional[int] = ..., created: _Optional[float] = ...) -> None: ...
+    quota: Quota
+    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[CollectionConfig, _Mapping]] = ..., entries: _Optional[int] = ..., generation: _Optional[int] = ..., created: _Optional[float] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("name", "config", "if_missing")
+    __slots__ = ("name", "config", "if_missing", "quota")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     IF_MISSING_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
     name: str
     config: CollectionConfig
     if_missing: bool
-    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[CollectionConfig, _Mapping]] = ..., if_missing: _Optional[bool] = ...) -> None: ...
+    quota: Quota
+    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[CollectionConfig, _Mapping]] = ..., if_missing: _Optional[bool] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
     __slots__ = ()
@@ -113,6 +125,16 @@ class DropCollectionReply(_message.Message):
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     entries: int
     def __init__(self, entries: _Optional[int] = ...) -> None: ...
+
+class SetQuotaRequest(_message.Message):
+    __slots__ = ("name", "entries", "bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    entries: int
+    bytes: int
+    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class InsertRequest(_message.Message):
     __slots__ = ("collection", "sequence", "triples", "keys", "values", "columns")

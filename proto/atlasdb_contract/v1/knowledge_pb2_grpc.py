@@ -49,6 +49,11 @@ class KnowledgeStub:
                 request_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.DropCollectionRequest.SerializeToString,
                 response_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.DropCollectionReply.FromString,
                 _registered_method=True)
+        self.SetQuota = channel.unary_unary(
+                '/atlasdb.v1.Knowledge/SetQuota',
+                request_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.SetQuotaRequest.SerializeToString,
+                response_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.Collection.FromString,
+                _registered_method=True)
         self.Insert = channel.stream_stream(
                 '/atlasdb.v1.Knowledge/Insert',
                 request_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.InsertRequest.SerializeToString,
@@ -108,6 +113,13 @@ class KnowledgeServicer:
 
     def DropCollection(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetQuota(self, request, context):
+        """What a collection may hold from now on; the reply has it. Nothing is deleted.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -183,6 +195,11 @@ def add_KnowledgeServicer_to_server(servicer, server):
                     servicer.DropCollection,
                     request_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.DropCollectionRequest.FromString,
                     response_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.DropCollectionReply.SerializeToString,
+            ),
+            'SetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuota,
+                    request_deserializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.SetQuotaRequest.FromString,
+                    response_serializer=atlasdb__contract_dot_v1_dot_knowledge__pb2.Collection.SerializeToString,
             ),
             'Insert': grpc.stream_stream_rpc_method_handler(
                     servicer.Insert,
@@ -306,6 +323,33 @@ class Knowledge:
             '/atlasdb.v1.Knowledge/DropCollection',
             atlasdb__contract_dot_v1_dot_knowledge__pb2.DropCollectionRequest.SerializeToString,
             atlasdb__contract_dot_v1_dot_knowledge__pb2.DropCollectionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atlasdb.v1.Knowledge/SetQuota',
+            atlasdb__contract_dot_v1_dot_knowledge__pb2.SetQuotaRequest.SerializeToString,
+            atlasdb__contract_dot_v1_dot_knowledge__pb2.Collection.FromString,
             options,
             channel_credentials,
             insecure,
