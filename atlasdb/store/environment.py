@@ -192,6 +192,7 @@ class Environment:
     def look_over(self) -> pages.Structure:
         """The same, and from now on what is damaged is kept from LMDB. A fault counts when it is there twice: heads of
         the file may be read while they are written."""
+        self.barred.note(pages.heads(self.opened.file))
         found = self.structure()
         if found.faults:
             found = self.structure()

@@ -38,6 +38,7 @@ _BRANCH, _LEAF, _LONG, _META = 1, 2, 4, 8
 _IS_LONG, _IS_TABLE = 1, 2
 _NUMBERS, _NO_FOLDER = 0x8, 0x4000
 """Flags of the list of free pages: its keys are numbers; and, kept with it, that the file has no folder of its own."""
+_NO_HEAD = "is not the head of an LMDB file"
 _NONE = (1 << 64) - 1
 _MAGIC = 0xBEEFC0DE
 _KEY_LIMIT = 511
@@ -123,6 +124,21 @@ def look(file: Path, commit: int | None = None, keep: str = "") -> Structure:
     return found
 
 
+def heads(file: Path) -> list[Fault]:
+    """What is wrong with the heads of an LMDB file, in what no commit changes."""
+    with open(file, "rb") as opened:
+        wrong = [page for page in (0, 1) if _head_of(page, opened.read(BYTES).ljust(BYTES)) is None]
+    return [Fault("", page, _NO_HEAD) for page in wrong]
+
+
+def _head_of(page: int, content: bytes) -> Any:
+    """The head of a file that a page holds; None: it holds none."""
+    number, _, flags, _, _ = _PAGE.unpack_from(content)
+    meta = np.frombuffer(content, _META_LAYOUT, 1, HEAD)[0]
+    sound = meta["magic"] == _MAGIC and meta["version"] == 1 and meta["free"]["pad"] == BYTES
+    return meta if sound and number == page and flags == _META else None
+
+
 def mend(file: Path, heads: Mapping[int, int]) -> None:
     """Write the heads of long records as they must be."""
     with open(file, "r+b") as opened:
@@ -193,16 +209,9 @@ class _Walk:
             return None
 
     def _meta(self, commit: int | None) -> Any:
-        metas: list[Any] = []
-        for page in (0, 1):
-            content = self._mapped[page * BYTES : (page + 1) * BYTES]
-            number, _, flags, _, _ = _PAGE.unpack_from(content)
-            meta = np.frombuffer(content, _META_LAYOUT, 1, HEAD)[0]
-            sound = meta["magic"] == _MAGIC and meta["version"] == 1 and meta["free"]["pad"] == BYTES
-            sound &= number == page and flags == _META
-            metas.append(meta if sound else None)
+        metas = [_head_of(page, self._mapped[page * BYTES : (page + 1) * BYTES]) for page in (0, 1)]
         if None in metas:
-            raise _Wrong(metas.index(None), "is not the head of an LMDB file")
+            raise _Wrong(metas.index(None), _NO_HEAD)
         if commit is not None:
             for meta in metas:
                 if meta["commit"] == commit:
