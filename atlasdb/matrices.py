@@ -352,7 +352,8 @@ def seal_nodes(key: bytes, rows: npt.NDArray[np.void], vectors: npt.NDArray[np.i
 def node_shape(dimension: int, key: bytes, record: Buffer) -> tuple[int, int, int]:
     """(nodes, L, W), from the header. DataLoss where the record is not as long as that takes."""
     count, links, words = _HEADER.unpack_from(record)[1:] if len(record) >= _HEADER.size else (0, 0, 0)
-    if not count or len(record) != parity.whole(node_offsets(count, links, words)[1] + count * dimension):
+    told = bool(count) and 8 * words + 4 * links <= len(record)  # what begins with noise has no layout
+    if not told or len(record) != parity.whole(node_offsets(count, links, words)[1] + count * dimension):
         raise damaged("nodes", key, "is cut short")
     return int(count), int(links), int(words)
 

@@ -51,6 +51,7 @@ BENCHES = (
     Bench("load", ("--vectors", "384", "--triples", "1000000"), kind="vectors"),
     Bench("recall"),
     Bench("grounding"),
+    Bench("integrity"),
     Bench("descent", ("{world}", "--entries", "10000,100000"), REAL),
     Bench("peers", ("--world", "{world}", "--entries", "10000,100000"), REAL, EXTRA),
     Bench("scale", ("{world}", "--entries", "100000,1000000"), REAL),

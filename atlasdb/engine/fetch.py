@@ -56,7 +56,7 @@ def _check_limit(what: str, number: int) -> None:
 def _find(view: View, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found:
     check_dimension(view, rows)
     if exact:
-        return scan(view.forest(), rows, k)
+        return scan(view.forest(), rows, k, view.doubted())
     return descend(view.forest(), rows, k, beams)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from atlasdb.engine.engine import Engine
+from atlasdb.format import shown
 from atlasdb.store.registry import Out
 from atlasdb.store.view import View
 from atlasdb.tree.soundness import Unsound
@@ -14,6 +15,8 @@ from atlasdb_contract.types import Ids, Vectors
 log = logging.getLogger("atlasdb.engine")
 T = TypeVar("T")
 
+NAMED = 5
+"""Damaged pieces that one line of the log names."""
 TRIES = 64
 """Times that one fetch begins again; each time there is less that is damaged."""
 
@@ -37,9 +40,15 @@ def answered(engine: Engine, name: str, answer: Callable[[View], T]) -> T:
             except _UnsoundValues as error:
                 out = list(error.out)
             record = view.record
-        log.error("%r is damaged, and served without: %s", name, ", ".join(f"{o.table} {o.key!r}/{o.row}" for o in out))
+        log.error("%r is damaged, and served without %d slots or values: %s", name, len(out), _shown(out))
         engine.store.note(record, out)
     raise DataLoss(f"{name!r} has damage all over; run `atlasdb repair`")
+
+
+def _shown(out: list[Out]) -> str:
+    """The first few."""
+    told = [f"{one.table}: {shown(one.table, one.key)}, row {one.row}" for one in out[:NAMED]]
+    return "; ".join(told) + ("; …" if len(out) > NAMED else "")
 
 
 def values_of(view: View, ids: Ids) -> Vectors:

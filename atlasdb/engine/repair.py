@@ -44,6 +44,10 @@ def repair(
     engine: Engine, name: str | None, dry_run: bool, cancelled: Callable[[], bool]
 ) -> Iterator[tuple[str, RepairStep]]:
     """See Database.repair."""
+    damage = engine.store.look_over()
+    if engine.store.environment.barred.writes:
+        yield name or "", RepairStep("pages", 1, 1, lost=tuple(damage))
+        return
     unreadable = engine.store.unreadable()
     names = [name] if name else sorted({record.name for record in engine.store.records()} | set(unreadable))
     for each in names:

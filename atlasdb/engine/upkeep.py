@@ -1,5 +1,6 @@
 """The trees look after themselves: a thread folds deltas into trees, and rebuilds what deletions have hollowed out.
-When it has nothing else to do and much of the file is free, it compacts that.
+When it has nothing else to do and much of the file is free, it compacts that. Now and then it looks over the pages of
+the file.
 
 A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat; a delta
 that has outgrown half of the trees is folded while inserts go on, as every fetch compares all of it, unless they come
@@ -39,6 +40,10 @@ LEAST_GAIN = 64 << 20
 QUIET_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """After an error, a full disk perhaps."""
+LOOK_SECONDS = 600.0
+"""Between two looks at the file's pages; one takes some tenths of a second where the store has ten million entries."""
+_PAGES = ""
+"""In a collection's place: the file's pages."""
 
 
 class Upkeep:
@@ -52,6 +57,8 @@ class Upkeep:
         self._wakes = threading.Condition()
         self._pace: dict[str, tuple[float, int]] = {}
         """When each collection was last looked at, and how many ids it had given by then."""
+        self._look = time.monotonic() + LOOK_SECONDS
+        """When the file's pages are looked at next."""
         self._closing = False
         self._paused: Counter[str] = Counter()
         self._at_work: str | None = None
@@ -103,7 +110,7 @@ class Upkeep:
                 again = RETRY_SECONDS
             with self._wakes:
                 self._at_work = None
-                if again is not None:
+                if again is not None and name != _PAGES:
                     self._changed.setdefault(name, time.monotonic() + again)
                 self._wakes.notify_all()
             self._compact()
@@ -129,17 +136,20 @@ class Upkeep:
         return self._closing or any(record and record.delta_entries >= DELTA_SLOTS for record in waiting)
 
     def _next(self) -> str | None:
-        """The next collection to look at, when it is time; None: closing."""
+        """The next collection to look at, or _PAGES, when it is time; None: closing."""
         with self._wakes:
             while not self._closing:
                 now = time.monotonic()
+                if now >= self._look:
+                    self._look = now + LOOK_SECONDS
+                    return _PAGES
                 for name, changed in self._changed.items():
                     due = now >= changed + QUIET_SECONDS or (now >= changed and self._urgent(name))
                     if due and not self._paused[name]:
                         del self._changed[name]
                         self._at_work = name
                         return name
-                self._wakes.wait(QUIET_SECONDS / 2 if self._changed else None)
+                self._wakes.wait(QUIET_SECONDS / 2 if self._changed else self._look - now)
             return None
 
     def _record(self, name: str) -> CollectionRecord | None:
@@ -160,8 +170,12 @@ class Upkeep:
         return record.delta_entries >= (large if rate < BULK_RATE else max(large, BULK_DELTA))
 
     def _look_after(self, name: str) -> None:
+        if name == _PAGES:
+            for told in self._engine.store.look_over():
+                log.error("%s", told)
+            return
         record = self._record(name)
-        if record is None:
+        if record is None or self._engine.store.environment.barred.writes:
             return
         try:
             self._tend(name, record)

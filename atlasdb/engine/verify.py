@@ -26,12 +26,14 @@ def verify(
         )
     started, onward = _opened(cursor)
     if not cursor:
-        found = engine.store.environment.structure()
+        found = engine.store.environment.look_over()
         told = [f"the file is damaged: {fault}" for fault in found.faults]
         told += [f"page {page}: the head of a long record is damaged" for page in found.heads]
-        unreadable = engine.store.unreadable()
+        unreadable = {} if engine.store.environment.barred.all else engine.store.unreadable()
         told += [f"{each}: {what}" for each, what in unreadable.items() if name in (None, each)]
         yield name or "", Progress("pages", 1, 1, damage=tuple(told))
+    if engine.store.environment.barred.all:
+        return
     names = [name] if name else [record.name for record in engine.store.records()]
     for each in sorted(names):
         if each < started or (not name and each in engine.store.unreadable()):

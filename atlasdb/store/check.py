@@ -177,7 +177,7 @@ class Check:
                 try:
                     rows = matrices.open_entries(key, record)
                 except DataLoss as error:
-                    self._damage.append(str(error))
+                    self._doubt(error)
                     continue
                 ids = np.arange(first, first + len(rows), dtype=np.uint64)
                 here = len(ids[ids <= self._last])
@@ -226,7 +226,7 @@ class Check:
                 try:
                     identities, vectors = matrices.open_values(dimension, key, record)
                 except DataLoss as error:
-                    self._damage.append(str(error))
+                    self._doubt(error)
                     out += _bad_values(dimension, key, record)
                     continue
                 ids = np.arange(first, first + len(vectors), dtype=np.uint64)
@@ -282,7 +282,7 @@ class Check:
                 try:
                     slots = matrices.open_slots(self._record.dimension, key, record)
                 except DataLoss as error:
-                    self._damage.append(str(error))
+                    self._doubt(error)
                     out += _bad_slots(self._record.dimension, key, record)
                     continue
                 self._slots(view, tree, key, slots)
@@ -293,6 +293,11 @@ class Check:
                 cursor.part, cursor.at, cursor.counts[3] = cursor.part + 1, b"", 0
         self._note(out)
         return True
+
+    def _doubt(self, error: DataLoss) -> None:
+        """A record that is read where it lies is damaged."""
+        self._damage.append(str(error))
+        self._store.cache.doubt(self._record.id)
 
     def _slots(self, view: View, tree: TreeRecord | None, key: bytes, slots: Slots) -> None:
         owners = np.repeat(np.arange(len(slots)), np.diff(slots.starts))
@@ -406,7 +411,7 @@ class Check:
             try:
                 parts.append(matrices.open_nodes(dimension, key, record)[0])
             except DataLoss as error:
-                self._damage.append(str(error))
+                self._doubt(error)
                 bad = True
         try:
             for part in range((tree.last - tree.first >> matrices.PLACES_SHIFT) + 1):

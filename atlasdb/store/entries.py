@@ -26,6 +26,8 @@ from atlasdb_contract.types import Ids
 RECORD_ENTRIES = 4096
 RECORD_TEXTS = 1 << 20
 """Bytes of texts in a record, at most, unless it is of one entry."""
+LONGEST = 1 << 26
+"""Bytes of an entry's texts that no message can bring."""
 LAYOUT = Layout(matrices.spanned_entries, matrices.entry_offsets)
 COLUMNS = 6
 _VALUE_IDS, _ITEMS, _ENDS, _CHECKS, _FLAGS, _TEXTS = range(COLUMNS)
@@ -115,7 +117,10 @@ def read(where: Directory, ids: Ids) -> EntryRows:
     records, positions = where.find(ids)
     if (records < 0).any():
         raise DataLoss(f"the entry {ids[np.argmin(records)]} is missing; `atlasdb verify` lists all damage")
-    ends = np.cumsum(_sizes(records, positions, where.at))
+    sizes = _sizes(records, positions, where.at)
+    if (wild := sizes > LONGEST).any():  # damaged since the directory was made
+        raise DataLoss(f"the entry {ids[np.argmax(wild)]} fails its checksum; `atlasdb verify` lists all damage")
+    ends = np.cumsum(sizes)
     texts, flags, value_ids, items, wrong = _copy(ids, records, positions, where.at, ends, crc.TABLES)
     if wrong >= 0:
         raise DataLoss(f"the entry {ids[wrong]} fails its checksum; `atlasdb verify` lists all damage")

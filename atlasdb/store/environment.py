@@ -8,11 +8,10 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +19,7 @@ import lmdb
 
 from atlasdb import format as fmt
 from atlasdb.store import pages
+from atlasdb.store.barred import Barred
 from atlasdb.store.folder import lock_folder, switching
 from atlasdb.store.opened import TABLES as TABLES
 from atlasdb.store.opened import Db as Db
@@ -27,6 +27,7 @@ from atlasdb.store.opened import Opened
 from atlasdb.store.opened import Tables as Tables
 from atlasdb.store.opened import Txn as Txn
 from atlasdb.store.opened import table_name as table_name
+from atlasdb.store.pages import is_table
 from atlasdb.store.reserve import Reserve, allocate
 from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
@@ -53,23 +54,12 @@ NEW_FILE = f"{FILE}.new"
 """The same while it is made."""
 SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
+LOOKS = 8
+"""Times that the file's pages are looked at anew, as commits write over what a look began with."""
 _MAP_FULL = "the store's map is full; delete something, or start the server with a larger --map-bytes"
 _DISK_FULL = "the disk is full or refuses writes ({}): make room on it, or delete something; reads go on"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
 """LMDB reports a write that was cut short by a full disk as EIO."""
-
-
-_TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
-
-
-def is_table(key: bytes) -> bool:
-    """Whether a key of the main table is a collection's table."""
-    return _TABLE_NAME.fullmatch(key) is not None
-
-
-def owner(table: bytes) -> CollectionId:
-    """The collection that a table of this name belongs to."""
-    return CollectionId(int(table[:8], 16))
 
 
 class Environment:
@@ -86,8 +76,7 @@ class Environment:
         self._serial = 0
         self._views_changed = threading.Condition()
         self._closed = False
-        self.broken: dict[CollectionId, str] = {}
-        """Collections with a table whose pages are damaged: LMDB must not read them."""
+        self.barred = Barred(path / FILE)
         self.reserve = Reserve(path)
         self._read_only = read_only
         self._lock: int | None = None
@@ -153,9 +142,11 @@ class Environment:
             opened.close()
             raise DataLoss(f"{file} is cut short: {size} bytes of {written}; restore it from a copy")
         if self._read_only and look:
-            with mapped_errors(), opened.begin() as txn:
-                found = pages.look(file, txn.id())
-            self._note_broken([fault for fault in found.faults if fault.table])
+            for _ in range(LOOKS):
+                with suppress(pages.Overtaken), mapped_errors(), opened.begin() as txn:
+                    found = pages.look(file, txn.id())
+                    self.barred.note([fault for fault in found.faults if fault.table])
+                    break
         return Opened(opened, os.open(file, os.O_RDONLY | os.O_CLOEXEC), self.keep())
 
     def lmdb_at(self, file: Path) -> lmdb.Environment:
@@ -177,32 +168,35 @@ class Environment:
 
     def _check_pages(self, found: pages.Structure) -> None:
         """DataLoss where the file as a whole is damaged; heads of long records, whose content is known, are mended."""
-        for fault in found.faults:
-            if not fault.table:
-                raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
-        self._note_broken(found.faults)
-        if found.heads:
-            named = ", ".join(map(str, sorted(found.heads)[:5]))
-            log.warning("%s: the heads of %d long records were damaged and are mended: pages %s",
-                        self.path / FILE, len(found.heads), named)  # fmt: skip
-            pages.mend(self.path / FILE, found.heads)
+        self.barred.note(found.faults)
+        self.barred.check_readable()
+        self.mend(found.heads)
 
-    def _note_broken(self, faults: list[pages.Fault]) -> None:
-        for fault in faults:
-            if not _TABLE_NAME.fullmatch(fault.table.encode("latin-1")):
-                raise DataLoss(f"{self.path / FILE} is damaged: {fault}; restore it from a copy")
-            told = f"the pages of a collection are damaged, and it can't be read: {fault}; restore it from a copy"
-            self.broken[owner(fault.table.encode())] = told
-
-    def check_usable(self, collection: CollectionId) -> None:
-        """DataLoss where a collection's tables must not be read."""
-        if told := self.broken.get(collection):
-            raise DataLoss(told)
+    def mend(self, heads: Mapping[int, int]) -> None:
+        """Write the heads of long records that are damaged: page -> pages of the record."""
+        if not heads:
+            return
+        told = "%s: the heads of %d long records were damaged and are mended: pages %s"
+        log.warning(told, self.path / FILE, len(heads), ", ".join(map(str, sorted(heads)[:5])))
+        pages.mend(self.path / FILE, heads)
 
     def structure(self, keep: str = "") -> pages.Structure:
-        """The file's pages as a transaction that begins now has them; see pages.look."""
-        with self.snapshot() as (txn, opened):
-            return pages.look(opened.file, txn.id(), keep)
+        """The file's pages as a transaction that begins now has them; see pages.look. Unavailable where commits are too
+        quick for it."""
+        for _ in range(LOOKS):
+            with suppress(pages.Overtaken), self.snapshot() as (txn, opened):
+                return pages.look(opened.file, txn.id(), keep)
+        raise Unavailable("the file's pages can't be looked at while so much is written; try again")
+
+    def look_over(self) -> pages.Structure:
+        """The same, and from now on what is damaged is kept from LMDB. A fault counts when it is there twice: heads of
+        the file may be read while they are written."""
+        self.barred.note(pages.heads(self.opened.file))
+        found = self.structure()
+        if found.faults:
+            found = self.structure()
+        self.barred.note(found.faults)
+        return found
 
     def _check_format(self) -> None:
         try:
@@ -231,6 +225,7 @@ class Environment:
     def snapshot(self) -> Iterator[tuple[Txn, Opened]]:
         """A read transaction and the file that it is of; keep it short: while it lives, no page it can see is used
         again."""
+        self.barred.check_readable()
         with self._views_changed:
             serial, opened = self._begin()
         try:
@@ -300,7 +295,14 @@ class Environment:
 
     @contextmanager
     def writing(self) -> Iterator[Txn]:
-        """The write transaction: committed and synced at the end, undone on an error. The writer thread's alone."""
+        """The write transaction, for the writer thread alone: synced at the end, undone on an error. DataLoss."""
+        self.barred.check_writable()
+        with self.opening() as txn:
+            yield txn
+
+    @contextmanager
+    def opening(self) -> Iterator[Txn]:
+        """The same, damaged or not, to open tables in and write nothing."""
         with mapped_errors(), self._lmdb.begin(write=True, buffers=True) as txn:
             yield txn
 
@@ -313,13 +315,14 @@ class Environment:
 
     def tables(self, collection: CollectionId) -> Tables:
         """The handles of a collection that is in the registry. DataLoss where they must not be used."""
-        self.check_usable(collection)
+        self.barred.check_usable(collection)
         return self.opened.tables[collection]
 
     def open_tables(self, txn: Txn, collection: CollectionId) -> None:
-        """Open or make a collection's tables in a write transaction; `tables` then knows them."""
+        """Open a collection's tables, in a write transaction made where there are none; `tables` then knows them."""
+        names, make = {table: table_name(collection, table) for table in TABLES}, not self.barred.writes
         with mapped_errors():
-            handles = {table: self._lmdb.open_db(table_name(collection, table), txn=txn) for table in TABLES}
+            handles = {table: self._lmdb.open_db(name, txn=txn, create=make) for table, name in names.items()}
         self.opened.tables[collection] = Tables.of(handles)
 
     def drop_table(self, txn: Txn, name: bytes) -> None:
@@ -422,11 +425,15 @@ def folder_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def mapped_errors() -> Iterator[None]:
-    """LMDB's errors as ours."""
+    """LMDB's errors as ours. py-lmdb's deletes raise theirs under a SystemError."""
     try:
         yield
     except lmdb.Error as error:
         raise typed(error) from error
+    except SystemError as error:
+        if not isinstance(error.__cause__, lmdb.Error):
+            raise
+        raise typed(error.__cause__) from error
 
 
 def typed(error: lmdb.Error) -> AtlasError:
@@ -441,6 +448,10 @@ def typed(error: lmdb.Error) -> AtlasError:
         case lmdb.ReadersFullError():
             return ResourceExhausted(f"more than {READERS_LIMIT} reads at the same moment; try again")
         case lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.PanicError():
+            return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
+        case lmdb.BadTxnError():  # what came before it has been passed over, as damage is
+            return DataLoss(f"a write met damage of the LMDB file and was undone: {error}; `atlasdb verify` names it")
+        case lmdb.InvalidError() if "mdb_txn" in str(error):  # it was one when it was opened
             return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
         case lmdb.InvalidError() | lmdb.VersionMismatchError():
             return FailedPrecondition(f"not an LMDB file that this atlasdb can read: {error}")

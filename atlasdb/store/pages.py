@@ -11,11 +11,15 @@ wrong makes it crash, or find other data in silence.
 Every page belongs to exactly one thing: a table, a long record, or the list of free pages. That is counted, and
 compared with what each table's root says of itself: a number that leads to a wrong page of the right kind is found by
 the page that is used twice and the one that nobody uses. Only inner pages, leaves and the first page of each long
-record are read.
+record are read; the latter are asked of the disk together.
 """
 
+import mmap
 import os
-from collections.abc import Iterator
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -24,18 +28,25 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from atlasdb.store.claims import FREE, Claims, Fault, shared
+
 BYTES: Final = 4096
 """Of a page, wherever atlasdb runs."""
 HEAD: Final = 16
+_TABLE_NAME = re.compile(rb"[0-9a-f]{8}/[a-z]+")
 _BRANCH, _LEAF, _LONG, _META = 1, 2, 4, 8
 _IS_LONG, _IS_TABLE = 1, 2
+_NUMBERS, _NO_FOLDER = 0x8, 0x4000
+"""Flags of the list of free pages: its keys are numbers; and, kept with it, that the file has no folder of its own."""
+_NO_HEAD = "is not the head of an LMDB file"
 _NONE = (1 << 64) - 1
 _MAGIC = 0xBEEFC0DE
 _KEY_LIMIT = 511
 _DEEPEST = 32
 
-_HEAD = np.dtype([("page", "<u8"), ("pad", "<u2"), ("flags", "<u2"), ("lower", "<u2"), ("upper", "<u2")])
-_NODE = np.dtype([("low", "<u2"), ("high", "<u2"), ("flags", "<u2"), ("key", "<u2")])
+_HEAD = np.dtype([("page", "<u8"), ("pad", "<u2"), ("flags", "<u2"), ("pages", "<u4")])
+_PAGE = struct.Struct("<QHHHH")
+_NODE = struct.Struct("<HHHH")
 _TABLE = np.dtype(
     [
         ("pad", "<u4"), ("flags", "<u2"), ("depth", "<u2"), ("branch", "<u8"), ("leaf", "<u8"), ("long", "<u8"),
@@ -50,18 +61,6 @@ _META_LAYOUT = np.dtype(
 )  # fmt: skip
 
 
-class Fault(NamedTuple):
-    """Damage: the table that it is in ("": the file as a whole), the page, what is wrong."""
-
-    table: str
-    page: int
-    what: str
-
-    def __str__(self) -> str:
-        where = f" (table {self.table})" if self.table else ""
-        return f"page {self.page}{where} {self.what}"
-
-
 class Place(NamedTuple):
     """A long record's first page, and its bytes."""
 
@@ -73,7 +72,7 @@ class _Node(NamedTuple):
     key: bytes
     flags: int
     size: int
-    data: npt.NDArray[np.uint8]
+    data: bytes
 
 
 class _Wrong(Exception):
@@ -84,20 +83,25 @@ class _Wrong(Exception):
         self.page, self.what = page, what
 
 
+class Overtaken(Exception):
+    """The head of the commit that was asked for has been written over by later ones."""
+
+
 @dataclass(slots=True)
 class Structure:
     """What was found in a file: its faults; first pages of long records whose head is wrong, with what it must be
-    (`heads`: page -> pages); the page of each table's root; and, of tables that were asked for, where their long
-    records are."""
+    (`heads`: page -> pages); the page of each table's root; which pages belong to what; and, of tables that were asked
+    for, where their long records are."""
 
     faults: list[Fault] = field(default_factory=list)
     heads: dict[int, int] = field(default_factory=dict)
     roots: dict[str, int] = field(default_factory=dict)
+    claims: list[Claims] = field(default_factory=list)
     places: dict[str, dict[bytes, Place]] = field(default_factory=dict)
 
 
 def look(file: Path, commit: int | None = None, keep: str = "") -> Structure:
-    """Go through the structure of a file; of the commit with this number, else of the last.
+    """Go through the structure of a file; of the commit with this number, else of the last. Overtaken.
 
     `keep`: the beginning of the names of tables whose long records' places are wanted.
     """
@@ -109,17 +113,33 @@ def look(file: Path, commit: int | None = None, keep: str = "") -> Structure:
         found.faults.append(Fault("", 0, "is cut short"))
         return found
     with open(file, "rb") as opened:
-        memory = np.memmap(opened, np.uint8, "r")
-    if all(int.from_bytes(memory[start : start + 4].tobytes(), "little") != _MAGIC for start in (HEAD, BYTES + HEAD)):
+        mapped = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
+    mapped.madvise(mmap.MADV_RANDOM)
+    if all(int.from_bytes(mapped[start : start + 4], "little") != _MAGIC for start in (HEAD, BYTES + HEAD)):
         return found  # no LMDB file at all, as LMDB will say
     try:
-        _Walk(memory, found, keep).run(commit)
+        _Walk(mapped, found, keep).run(commit)
     except _Wrong as wrong:
         found.faults.append(Fault("", wrong.page, wrong.what))
     return found
 
 
-def mend(file: Path, heads: dict[int, int]) -> None:
+def heads(file: Path) -> list[Fault]:
+    """What is wrong with the heads of an LMDB file, in what no commit changes."""
+    with open(file, "rb") as opened:
+        wrong = [page for page in (0, 1) if _head_of(page, opened.read(BYTES).ljust(BYTES)) is None]
+    return [Fault("", page, _NO_HEAD) for page in wrong]
+
+
+def _head_of(page: int, content: bytes) -> Any:
+    """The head of a file that a page holds; None: it holds none."""
+    number, _, flags, _, _ = _PAGE.unpack_from(content)
+    meta = np.frombuffer(content, _META_LAYOUT, 1, HEAD)[0]
+    sound = meta["magic"] == _MAGIC and meta["version"] == 1 and meta["free"]["pad"] == BYTES
+    return meta if sound and number == page and flags == _META else None
+
+
+def mend(file: Path, heads: Mapping[int, int]) -> None:
     """Write the heads of long records as they must be."""
     with open(file, "r+b") as opened:
         for page, count in heads.items():
@@ -128,58 +148,75 @@ def mend(file: Path, heads: dict[int, int]) -> None:
         os.fsync(opened.fileno())
 
 
+def is_table(key: bytes) -> bool:
+    """Whether a key of the main table is a collection's table."""
+    return _TABLE_NAME.fullmatch(key) is not None
+
+
 def pages_of(size: int) -> int:
     """Pages of a long record of so many bytes."""
     return (HEAD - 1 + size) // BYTES + 1
 
 
 class _Walk:
-    def __init__(self, memory: npt.NDArray[np.uint8], found: Structure, keep: str) -> None:
-        self._memory = memory
+    def __init__(self, mapped: mmap.mmap, found: Structure, keep: str) -> None:
+        self._mapped = mapped
         self._found = found
         self._keep = keep
         self._last = 1
-        self._uses = np.zeros(2, np.uint8)
 
     def run(self, commit: int | None) -> None:
         meta = self._meta(commit)
         self._last = int(meta["last"])
-        if self._last >= len(self._memory) // BYTES:
-            raise _Wrong(self._last, f"is beyond the end: the file is cut short, {len(self._memory)} bytes")
-        self._uses = np.zeros(self._last + 1, np.uint8)
-        self._uses[:2] = 1
-        free = list(self._table("", meta["free"], numbers=True))
-        tables = []
-        for node in self._table("", meta["main"]):
-            if node.flags & _IS_TABLE:
-                if node.size != _TABLE.itemsize:
-                    raise _Wrong(0, f"holds no table where {node.key!r} is")
-                tables.append((node.key.decode("latin-1"), np.frombuffer(node.data.tobytes(), _TABLE)[0]))
-        for name, table in tables:
+        if self._last >= len(self._mapped) // BYTES:
+            raise _Wrong(self._last, f"is beyond the end: the file is cut short, {len(self._mapped)} bytes")
+        if (int(meta["free"]["flags"]) & ~_NO_FOLDER, int(meta["main"]["flags"])) != (_NUMBERS, 0):
+            raise _Wrong(int(meta["commit"]) & 1, "does not say what kind of tables there are")
+        nodes, main = self._table("", meta["main"])
+        claims = [Claims.of("", [0, 1]), main]
+        try:
+            free, own = self._table(FREE, meta["free"], numbers=True)
+            claims += [own, Claims.of(FREE, self._free(free))]
+        except _Wrong as wrong:
+            self._found.faults.append(Fault(FREE, wrong.page, wrong.what))
+        for node in nodes:
+            if (claim := self._of_main(node)) is not None:
+                claims.append(claim)
+        faults, used, bad = shared(claims, self._last + 1)
+        self._found.faults += faults
+        self._found.claims = claims
+        self._found.heads = bad
+        nobody = np.flatnonzero(used == 0)
+        if len(nobody) and not self._found.faults:
+            raise _Wrong(int(nobody[0]), f"belongs to nothing, nor do {len(nobody) - 1} more: what led there is lost")
+
+    def _of_main(self, node: _Node) -> Claims | None:
+        """The pages of the table that a node of the main table leads to; None: it is a record, or damaged."""
+        name = node.key.decode("latin-1")
+        named = is_table(node.key)
+        if not named and not node.flags & _IS_TABLE:
+            return None
+        try:
+            if not named or not node.flags & _IS_TABLE or node.size != _TABLE.itemsize:
+                raise _Wrong(0, f"leads to {name!r}, which is no table")
+            table = np.frombuffer(node.data, _TABLE)[0]
             self._found.roots[name] = int(table["root"])
-            try:
-                for _ in self._table(name, table):
-                    pass
-            except _Wrong as wrong:
-                self._found.faults.append(Fault(name, wrong.page, wrong.what))
-        self._free(free)
-        self._count()
+            if table["flags"]:
+                raise _Wrong(int(table["root"]), f"is of a table of the kind {int(table['flags']):#x}")
+            return self._table(name, table)[1]
+        except _Wrong as wrong:
+            self._found.faults.append(Fault(name if named else "", wrong.page, wrong.what))
+            return None
 
     def _meta(self, commit: int | None) -> Any:
-        metas: list[Any] = []
-        for page in (0, 1):
-            head = np.frombuffer(self._memory, _HEAD, 1, page * BYTES)[0]
-            meta = np.frombuffer(self._memory, _META_LAYOUT, 1, page * BYTES + HEAD)[0]
-            sound = meta["magic"] == _MAGIC and meta["version"] == 1 and meta["free"]["pad"] == BYTES
-            sound &= head["page"] == page and head["flags"] == _META and meta["free"]["flags"] & 0xBFFF == 8
-            metas.append(meta if sound else None)
+        metas = [_head_of(page, self._mapped[page * BYTES : (page + 1) * BYTES]) for page in (0, 1)]
         if None in metas:
-            raise _Wrong(metas.index(None), "is not the head of an LMDB file")
+            raise _Wrong(metas.index(None), _NO_HEAD)
         if commit is not None:
             for meta in metas:
                 if meta["commit"] == commit:
                     return meta
-            raise _Wrong(0, f"does not know the commit {commit}")
+            raise Overtaken
         first, second = (int(meta["commit"]) for meta in metas)
         if (first, second) != (0, 0) and (abs(first - second) != 1 or first & 1):
             raise _Wrong(0, f"and page 1 disagree about the last commit: {first}, {second}")
@@ -187,66 +224,67 @@ class _Walk:
 
     # ---- one table ----
 
-    def _table(self, name: str, table: Any, numbers: bool = False) -> Iterator[_Node]:
-        """The nodes of its leaves, in order; _Wrong where it is damaged. `numbers`: its keys are u64."""
-        counts = [0, 0, 0, 0]
-        longs: list[tuple[int, int, int]] = []
-        if int(table["root"]) == _NONE:
-            if table["entries"] or table["depth"]:
+    def _table(self, name: str, table: Any, numbers: bool = False) -> tuple[list[_Node], Claims]:
+        """The nodes of its leaves, in order, and its pages; _Wrong where it is damaged. `numbers`: its keys are u64."""
+        root, depth = int(table["root"]), int(table["depth"])
+        if root == _NONE:
+            if table["entries"] or depth:
                 raise _Wrong(0, f"says that {name or 'a table'} has entries but no root")
-            return
-        if not 1 <= table["depth"] <= _DEEPEST:
-            raise _Wrong(int(table["root"]), f"is at a depth of {table['depth']}")
-        for node in self._under(int(table["root"]), int(table["depth"]), b"", None, counts, numbers):
-            counts[3] += 1
+            return [], Claims.of(name, [])
+        if not 1 <= depth <= _DEEPEST:
+            raise _Wrong(root, f"is at a depth of {depth}")
+        inner: list[int] = []
+        leaves: list[int] = []
+        nodes: list[_Node] = []
+        longs: list[tuple[int, int]] = []
+        for node in self._under(root, depth, b"", None, (inner, leaves), numbers):
             if node.flags & _IS_LONG:
-                page, needed = int.from_bytes(node.data[:8].tobytes(), "little"), pages_of(node.size)
-                longs.append((page, needed, self._long(page, needed)))
+                page, needed = int.from_bytes(node.data, "little"), pages_of(node.size)
+                if not 2 <= page <= self._last + 1 - needed:
+                    raise _Wrong(page, f"is to hold a long record of {needed} pages; the last page is {self._last}")
+                longs.append((page, needed))
                 if self._keep and name.startswith(self._keep):
                     self._found.places.setdefault(name, {})[node.key] = Place(page, node.size)
-                node = node._replace(data=self._memory[page * BYTES + HEAD :][: node.size])
-            yield node
-        self._longs(longs, int(table["long"]), int(table["root"]))
+            nodes.append(node)
+        claims = self._longs(name, longs, int(table["long"]), root).and_pages(inner + leaves)
         told = [int(table[part]) for part in ("branch", "leaf", "entries")]
-        if told != [counts[0], counts[1], counts[3]]:
-            raise _Wrong(
-                int(table["root"]), f"has {counts[0]}, {counts[1]} pages and {counts[3]} entries under it, not {told}"
-            )
+        if told != [len(inner), len(leaves), len(nodes)]:
+            raise _Wrong(root, f"has {len(inner)}, {len(leaves)} pages and {len(nodes)} entries under it, not {told}")
+        return nodes, claims
 
-    def _long(self, page: int, needed: int) -> int:
-        """The pages of a long record as its head has them; 0: the head is wrong."""
-        if not 2 <= page <= self._last + 1 - needed:
-            raise _Wrong(page, f"is to hold a long record of {needed} pages; the last page is {self._last}")
-        head = np.frombuffer(self._memory, _HEAD, 1, page * BYTES)[0]
-        count = int(head["lower"]) | int(head["upper"]) << 16
-        sound = head["page"] == page and head["flags"] == _LONG and needed <= count <= self._last + 1 - page
-        return count if sound else 0
-
-    def _longs(self, longs: list[tuple[int, int, int]], told: int, root: int) -> None:
-        """Compare the pages of a table's long records with what its root says; heads that are wrong are noted."""
-        as_told = sum(count or needed for _, needed, count in longs)
-        if as_told != told:  # a head that says more than is needed may be the wrong one
-            longs = [(page, needed, count if count == needed else 0) for page, needed, count in longs]
-            if sum(needed for _, needed, _ in longs) != told:
-                raise _Wrong(root, f"has {as_told} pages of long records under it, not {told}")
-        for page, needed, count in longs:
-            self._use(page, count or needed)
-            if not count:
-                self._found.heads[page] = needed
-
-    def _use(self, page: int, count: int) -> None:
-        self._uses[page : page + count] += self._uses[page : page + count] < 3
+    def _longs(self, name: str, longs: list[tuple[int, int]], told: int, root: int) -> Claims:
+        """The pages of a table's long records, as their heads have them where those fit what its root says."""
+        starts, needed = np.array(longs, np.int64).reshape(-1, 2).T
+        for page in starts.tolist() if len(starts) > 1 else []:
+            with suppress(OSError):
+                self._mapped.madvise(mmap.MADV_WILLNEED, page * BYTES, BYTES)
+        pages = np.frombuffer(self._mapped, np.uint8, (self._last + 1) * BYTES).reshape(-1, BYTES)
+        heads = pages[starts, :HEAD].reshape(-1).view(_HEAD)
+        counts = heads["pages"].astype(np.int64)
+        sound = (heads["page"] == starts.astype(np.uint64)) & (heads["flags"] == _LONG)
+        sound &= (needed <= counts) & (counts <= self._last + 1 - starts)
+        as_told = np.where(sound, counts, needed)
+        if as_told.sum() != told:  # a head that says more than is needed may be the wrong one
+            sound &= counts == needed
+            if needed.sum() != told:
+                raise _Wrong(root, f"has {as_told.sum()} pages of long records under it, not {told}")
+            as_told = needed
+        return Claims(name, starts, as_told, ~sound)
 
     def _under(
-        self, page: int, depth: int, low: bytes, high: bytes | None, counts: list[int], numbers: bool
+        self,
+        page: int,
+        depth: int,
+        low: bytes,
+        high: bytes | None,
+        met: tuple[list[int], list[int]],
+        numbers: bool,
     ) -> Iterator[_Node]:
-        """The leaf nodes under a page, whose keys are to be from `low` on and below `high`."""
+        """The leaf nodes under a page, whose keys are to be from `low` on and below `high`; inner pages and leaves are
+        noted in `met`."""
         if not 2 <= page <= self._last:
             raise _Wrong(page, f"is led to, and the last page is {self._last}")
-        if self._uses[page]:
-            raise _Wrong(page, "is led to twice")
-        self._use(page, 1)
-        counts[depth == 1] += 1
+        met[depth == 1].append(page)
         nodes = self._nodes(page, _LEAF if depth == 1 else _BRANCH)
         keys = [_ordered(node.key, numbers) for node in nodes]
         if depth > 1:
@@ -259,59 +297,55 @@ class _Walk:
             yield from nodes
             return
         for node, first, last in zip(nodes, keys, [*keys[1:], high], strict=True):
-            yield from self._under(node.size, depth - 1, first, last, counts, numbers)
+            yield from self._under(node.size, depth - 1, first, last, met, numbers)
 
     def _nodes(self, page: int, kind: int) -> list[_Node]:
-        memory = self._memory[page * BYTES : (page + 1) * BYTES]
-        head = np.frombuffer(memory, _HEAD, 1)[0]
-        lower, upper = int(head["lower"]), int(head["upper"])
-        if head["page"] != page or head["flags"] != kind:
-            raise _Wrong(page, f"says that it is page {head['page']} of the kind {head['flags']:#x}, not {kind:#x}")
+        content = self._mapped[page * BYTES : (page + 1) * BYTES]
+        number, _, flags, lower, upper = _PAGE.unpack_from(content)
+        if number != page or flags != kind:
+            raise _Wrong(page, f"says that it is page {number} of the kind {flags:#x}, not {kind:#x}")
         if lower <= HEAD or lower & 1 or lower > upper or upper > BYTES:
             raise _Wrong(page, f"has its nodes from {lower} to {upper}")
-        offsets = np.frombuffer(memory, "<u2", (lower - HEAD) // 2, HEAD).tolist()
+        offsets = struct.unpack_from(f"<{(lower - HEAD) // 2}H", content, HEAD)
         nodes, taken = [], 0
         for at in offsets:
-            if at < upper or at & 1 or at + _NODE.itemsize > BYTES:
+            if at < upper or at & 1 or at + _NODE.size > BYTES:
                 raise _Wrong(page, f"has a node at {at}")
-            low, high, flags, size = np.frombuffer(memory, "<u2", 4, at).tolist()
-            data = at + _NODE.itemsize + size
+            low, high, flags, size = _NODE.unpack_from(content, at)
+            data = at + _NODE.size + size
             if kind == _BRANCH:
-                number, length = low | high << 16 | flags << 32, 0
+                value, length = low | high << 16 | flags << 32, 0
             else:
-                number = low | high << 16
-                length = 8 if flags & _IS_LONG else number
+                value = low | high << 16
+                length = 8 if flags & _IS_LONG else value
                 if flags & ~(_IS_LONG | _IS_TABLE):
                     raise _Wrong(page, f"has a node of the kind {flags:#x}")
             if size > _KEY_LIMIT or data + length > BYTES:
                 raise _Wrong(page, "has a node beyond its end")
             taken += (data + length - at + 1) & ~1
-            nodes.append(_Node(memory[data - size : data].tobytes(), flags, number, memory[data : data + length]))
+            nodes.append(_Node(content[data - size : data], flags, value, content[data : data + length]))
         if taken != BYTES - upper or len(set(offsets)) != len(offsets):
             raise _Wrong(page, "has nodes that do not fill it")
         return nodes
 
-    # ---- the file as a whole ----
+    # ---- the list of free pages ----
 
-    def _free(self, records: list[_Node]) -> None:
+    def _free(self, records: list[_Node]) -> npt.NDArray[np.int64]:
+        found = [np.zeros(0, np.int64)]
         for node in records:
-            words = np.frombuffer(node.data.tobytes(), "<u8") if node.size % 8 == 0 else np.zeros(0, np.uint64)
+            data = node.data
+            if node.flags & _IS_LONG:
+                start = int.from_bytes(data, "little") * BYTES + HEAD
+                data = self._mapped[start : start + node.size]
+            words = np.frombuffer(data, "<u8") if node.size % 8 == 0 else np.zeros(0, np.uint64)
             count = int(words[0]) if len(words) else -1
             if not 0 <= count < len(words):
                 raise _Wrong(0, "leads to a list of free pages that is cut short")
             pages = words[1 : 1 + count]
             if count and (pages.min() < 2 or pages.max() > self._last or (pages[1:] >= pages[:-1]).any()):
                 raise _Wrong(0, "leads to a list of free pages that can't be")
-            at = pages.astype(np.int64)
-            self._uses[at] += self._uses[at] < 3
-
-    def _count(self) -> None:
-        twice = np.flatnonzero(self._uses > 1)
-        if len(twice):
-            raise _Wrong(int(twice[0]), f"is used by two, as are {len(twice) - 1} more")
-        nobody = np.flatnonzero(self._uses == 0)
-        if len(nobody) and not self._found.faults:
-            raise _Wrong(int(nobody[0]), f"belongs to nothing, nor do {len(nobody) - 1} more: what led there is lost")
+            found.append(pages.astype(np.int64))
+        return np.concatenate(found)
 
 
 def _ordered(key: bytes, numbers: bool) -> bytes:

@@ -176,7 +176,7 @@ class ReadingStore(Store):
         while True:
             with self.environment.seen() as (txn, opened, tables):
                 record = registry.get(txn, name)
-                self.environment.check_usable(record.id)
+                self.environment.barred.check_usable(record.id)
                 if record.id in tables:
                     yield View(txn, tables[record.id], record, opened.kept)
                     return

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from atlasdb.store import postings, registry
-from atlasdb.store.environment import Environment, owner
+from atlasdb.store.barred import owner
+from atlasdb.store.environment import TABLES, Environment, Txn, table_name
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn
@@ -30,15 +31,19 @@ class Store:
 
     def __init__(self, path: Path, map_bytes: int) -> None:
         self.environment = Environment(path, map_bytes, Cache)
-        with self.environment.writing() as txn:
+        environment = self.environment
+        with environment.opening() as txn:
             known = {record.id for record in registry.records(txn)}
             unreadable = registry.unreadable(txn)
-            for collection in known - set(self.environment.broken):
-                self.environment.open_tables(txn, collection)
-        self.writer = Writer(self.environment)
-        for told in [*unreadable.values(), *self.environment.broken.values()]:
+            self._note_missing(txn, known)
+            for collection in known - set(environment.barred.collections):
+                environment.open_tables(txn, collection)
+        self.writer = Writer(environment)
+        damage = [*unreadable.values(), *environment.barred.collections.values()]
+        for told in [*damage, *filter(None, [environment.barred.writes])]:
             log.error("%s", told)
-        self._clear_leftovers(known, drop=not unreadable)
+        if not environment.barred.writes:
+            self._clear_leftovers(known, drop=not damage)
 
     def close(self) -> None:
         """Finish the writes that were taken, then close."""
@@ -58,13 +63,13 @@ class Store:
         """One collection as it is now. NotFound. Close it soon, and let nothing borrowed out of it."""
         with self.environment.snapshot() as (txn, opened):
             record = registry.get(txn, name)
-            self.environment.check_usable(record.id)
+            self.environment.barred.check_usable(record.id)
             yield View(txn, opened.tables[record.id], record, opened.kept)
 
     def unreadable(self) -> dict[str, str]:
         """What is wrong with collections that can't be read at all, by name."""
         with self.environment.reading() as txn:
-            broken = self.environment.broken
+            broken = self.environment.barred.collections
             told = {record.name: broken[record.id] for record in registry.records(txn) if record.id in broken}
             return told | registry.unreadable(txn)
 
@@ -138,6 +143,24 @@ class Store:
 
     # ---- damage ----
 
+    def look_over(self) -> list[str]:
+        """Look at the file's pages while they are served: what LMDB must not read is closed, and heads of long records
+        are mended. What is damaged, in sentences."""
+        environment = self.environment
+        found = environment.look_over()
+        if found.heads and not environment.barred.writes:
+            self.submit(lambda _: environment.mend(environment.structure().heads)).result()
+        return [f"the file is damaged: {fault}" for fault in found.faults]
+
+    def _note_missing(self, txn: Txn, collections: set[CollectionId]) -> None:
+        """A collection that lacks a table is damaged: one commit makes, or begins to drop, all of it."""
+        there = set(self.environment.table_names(txn))
+        for collection in collections:
+            for name in (table_name(collection, table) for table in TABLES):
+                if name not in there:
+                    told = f"the table {name.decode()} of a collection is missing; restore the store from a copy"
+                    self.environment.barred.collections.setdefault(collection, told)
+
     def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
         """Fetches go on without these pieces of a collection: from now on here, and by the registry after this."""
         self.cache.note(record, out)
@@ -169,10 +192,10 @@ class Store:
 
     def _clear_leftovers(self, known: set[CollectionId], drop: bool) -> None:
         """Tables of collections whose drop, and generations whose build or removal, was interrupted. Where a record of
-        the registry can't be read, nobody knows whose tables there are: then none is dropped."""
+        the registry or a table is damaged, nobody knows whose tables there are: then none is dropped."""
         with self.environment.reading() as txn:
             found = {owner(name) for name in self.environment.table_names(txn)}
-        for collection in found - known - set(self.environment.broken) if drop else ():
+        for collection in found - known if drop else ():
             with suppress(ResourceExhausted):  # in a full disk they stay until the next start
                 self._drop_tables(collection)
         for record in self.records():

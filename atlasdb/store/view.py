@@ -39,6 +39,8 @@ class Cache:
         self._tombstones: dict[CollectionId, tuple[int, Ids]] = {}
         self._rows: dict[tuple[CollectionId, str], tuple[tuple[int, int], Directory]] = {}
         self._noted: dict[CollectionId, tuple[int, frozenset[Out]]] = {}
+        self.met: dict[CollectionId, dict[bytes, int]] = {}
+        """Records of slots that were compared with their checksums: key -> checksum."""
 
     def note(self, record: CollectionRecord, out: Iterable[Out]) -> None:
         """Damage that the registry does not know of yet: it counts until the collection's next revision."""
@@ -85,10 +87,17 @@ class Cache:
         if words is not None and deletions == before.deletions:
             self._tombstones[after.id] = (after.deletions, tombstones.marked(words, deleted))
 
+    def doubt(self, collection: CollectionId) -> None:
+        """A record of it is damaged: where things lie is looked up anew, and numbers checked before they lead on."""
+        self.trees.forget(collection)
+        for table in ("entries", "values"):
+            self._rows.pop((collection, table), None)
+
     def forget(self, collection: CollectionId) -> None:
         """The collection is gone."""
         self.trees.forget(collection)
         self._noted.pop(collection, None)
+        self.met.pop(collection, None)
         for table in ("entries", "values"):
             self._rows.pop((collection, table), None)
         self._tombstones.pop(collection, None)
@@ -116,6 +125,25 @@ class View:
     def forest(self) -> Forest:
         """Where all slots lie; good as long as the view is open."""
         return self.woods().forest
+
+    def doubted(self) -> set[int]:
+        """Which of the forest's records of slots fail their checksum; it is compared when the process first meets a
+        record."""
+        known = self.cache.met.get(self.record.id, {})
+        met: dict[bytes, int] = {}
+        found = set()
+        for number, key in enumerate(self.woods().keys):
+            record = self.txn.get(key, db=self.tables.postings) or memoryview(b"")
+            told = int.from_bytes(record[: fmt.CRC_BYTES], "little")
+            try:
+                if known.get(key) != told:
+                    fmt.check("postings", key, record)
+            except DataLoss:
+                found.add(number)
+            else:
+                met[key] = told
+        self.cache.met[self.record.id] = met
+        return found
 
     def slots_out(self, slots: Positions) -> list[Out]:
         """Slots of the forest, int64 (n,), as the registry names damaged ones."""

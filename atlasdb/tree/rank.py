@@ -4,6 +4,7 @@ Products are exact in int32 (numkong in the scan), then float32. An entry's scor
 probability among all entries that were compared. Entries of one slot have the same score.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,20 +65,32 @@ def slots_in(forest: Forest, record: int, count: int, sound: bool) -> tuple[Posi
     return slots, Vectors(keys, scales), weights
 
 
-def scan(forest: Forest, rows: Vectors, k: int) -> Found:
+def scan(forest: Forest, rows: Vectors, k: int, doubted: Iterable[int] | None = None) -> Found:
     """The best `k` of all entries, by their softmax probability among all: what a descent is measured against.
 
     One pass in bounded memory, and a second one where scores shifted so far that a slot let go early might belong to
-    the best. Unsound where any slot fails its checksum.
+    the best. Unsound where a slot fails its checksum. Of slots that are not among the best it is compared only in the
+    records that are `doubted` (None: in all): damage that comes later can make a slot look worse than it is.
     """
+    every = range(len(forest.slots.counts))
+    check_records(forest, every if doubted is None else doubted)
     asked = Rows(rows)
     softmax = Softmax(len(asked))
     pool = Pool(asked, k, softmax)
-    pool.fill(forest, learn=True)
-    if not pool.certain():
-        pool = Pool(asked, k, softmax)
-        pool.fill(forest, learn=False)
-    return pool.found(forest)
+    with np.errstate(over="ignore", invalid="ignore"):
+        pool.fill(forest, learn=True)
+        if not softmax.finite():
+            check_records(forest, every)
+        if not pool.certain():
+            pool = Pool(asked, k, softmax)
+            pool.fill(forest, learn=False)
+        return pool.found(forest)
+
+
+def check_records(forest: Forest, records: Iterable[int]) -> None:
+    """Unsound where a slot that a scan would compare is damaged, in these records."""
+    for record in records:
+        slots_in(forest, record, int(forest.slots.counts[record]), sound=True)
 
 
 class Rows:
@@ -123,6 +136,10 @@ class Softmax:
         self._total = self._total * fade + (powers @ weights.astype(np.float64))[:, None]
         self._peak = peak
 
+    def finite(self) -> bool:
+        """Has no slot an infinite logit, or none at all?"""
+        return bool(np.isfinite(self._total).all())
+
     def mass(self, logits: Floats) -> Floats:
         """Probability of an entry among all that was added, summed over rows: (R, n) -> float32 (n,). Row after row:
         a matrix product rounds equal columns differently by where they stand."""
@@ -159,7 +176,7 @@ class Pool:
     def fill(self, forest: Forest, learn: bool) -> None:
         """Compare all. `learn`: the softmax does not know these slots yet."""
         for record, count in enumerate(forest.slots.counts.tolist()):
-            slots, keys, weights = slots_in(forest, record, count, sound=learn)
+            slots, keys, weights = slots_in(forest, record, count, sound=False)
             self.add(slots, keys, weights, learn)
 
     def add(self, slots: Positions, keys: Vectors, weights: Floats, learn: bool) -> None:

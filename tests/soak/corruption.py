@@ -1,9 +1,12 @@
-"""Damage to the file while the store is closed: bits flipped, pages overwritten or exchanged, the end cut off.
+"""Damage to the file: bits flipped, pages overwritten or exchanged, the end cut off.
 
-An episode makes one store and DAMAGES damaged copies. Each is opened in a child, asked for everything, written to and
-built. What it serves must be right, whatever it refuses must be said in a DataLoss, and `verify` must name the damage.
+An episode makes one store and DAMAGES damaged copies. Each is opened in a child, read, verified, repaired, written
+to and built. What it serves must be right, whatever it refuses must be said in a DataLoss, `verify` must name the
+damage, and a collection whose pages are not hit must be read as ever. Some are damaged while they are open; then
+`verify` comes first, as the pages are looked at only now and then.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +19,8 @@ import numpy as np
 from atlasdb.engine import build
 from atlasdb.engine.database import Database
 from atlasdb.engine.read import EntryFields
+from atlasdb.store import pages
+from atlasdb.store.claims import FREE
 from atlasdb.store.environment import FILE
 from atlasdb_contract.errors import AtlasError
 from atlasdb_contract.types import Block, Entry
@@ -27,6 +32,10 @@ from .tally import Tally
 
 DAMAGES = 100
 """Of one store."""
+OWN = (1, 2, 8)
+"""Kinds of pages: inner ones, leaves, heads of the file."""
+LIVE_SHARE = 0.2
+"""Of the damages come while the store is open."""
 SECONDS = 60.0
 PAGE = 4096
 ROWS, K = 6, 20
@@ -39,16 +48,21 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
     store, rng = folder / "sound", np.random.default_rng(seed)
     contents = asked(partial(_make, store, seed))
     sound = (store / FILE).read_bytes()
+    owners = _owners(store / FILE)
     with memory("damage") as scratch:
         for number in range(DAMAGES):
             if tally.over():
                 return
             what, damaged = _damage(bytearray(sound), rng)
+            live = len(damaged) == len(sound) and rng.random() < LIVE_SHARE
+            what = f"{what}{' while it is open' if live else ''}"
             copy = scratch / str(number)
             copy.mkdir()
-            (copy / FILE).write_bytes(damaged)
-            kind, told = _tried(copy, contents)
+            (copy / FILE).write_bytes(sound if live else damaged)
+            intact = _intact(owners, sound, damaged)
+            kind, told = _tried(copy, contents, intact, bytes(damaged) if live else b"")
             tally.figures[kind if kind != "not opened" else f"{kind}, {what.split()[0]}"] += 1
+            tally.figures["damaged while open"] += live
             if kind in BROKEN:
                 tally.fail(f"damage {number}, {what}: {kind}: {told}")
                 (folder / f"damage-{number}").mkdir()
@@ -57,9 +71,32 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
             tally.count()
 
 
-BROKEN = ("wrong result", "not named", "error without a name", "death", "hang")
+BROKEN = ("wrong result", "not named", "error without a name", "death", "hang", "too much refused")
 """What must not happen. Else damage is harmless (no record that is read is hit), named, or named by a store that is not
 opened; of these the kind of damage is counted too."""
+
+
+def _owners(file: Path) -> list[str]:
+    """Of each page of a sound file the table that it belongs to; "": of what the store as a whole hangs on."""
+    owners = [""] * (file.stat().st_size // PAGE)
+    for claim in pages.look(file).claims:
+        for start, count in zip(claim.starts.tolist(), claim.counts.tolist(), strict=True):
+            owners[start : start + count] = [claim.table] * count
+    return owners
+
+
+def _intact(owners: list[str], sound: bytes, damaged: bytearray) -> frozenset[str]:
+    """The collections that the damage leaves as they were."""
+    names = {1: MAIN, 2: OTHER}
+    if len(damaged) < len(sound):
+        return frozenset()
+    starts = range(0, len(sound), PAGE)
+    hit = {owners[at // PAGE] for at in starts if sound[at : at + PAGE] != damaged[at : at + PAGE]}
+    return (
+        frozenset()
+        if "" in hit
+        else frozenset(names.values()) - {names[int(table[:8], 16)] for table in hit if table != FREE}
+    )
 
 
 def _make(store: Path, seed: int) -> Contents:
@@ -86,13 +123,14 @@ def _make(store: Path, seed: int) -> Contents:
 
 
 def _damage(file: bytearray, rng: np.random.Generator) -> tuple[str, bytearray]:
-    """What was done, and the file."""
-    pages = len(file) // PAGE
-    page = int(rng.integers(pages))
+    """What was done, and the file. A third hits LMDB's own pages, of which there are few."""
+    count = len(file) // PAGE
+    kinds = np.frombuffer(file, np.uint8)[10::PAGE]
+    page = int(rng.choice(np.flatnonzero(np.isin(kinds, OWN)))) if rng.random() < 1 / 3 else int(rng.integers(count))
     at = page * PAGE
     match str(rng.choice(["bit", "bit", "bit", "random page", "zero page", "exchanged pages", "cut"])):
         case "bit":
-            place, bit = int(rng.integers(len(file))), int(rng.integers(8))
+            place, bit = at + int(rng.integers(PAGE)), int(rng.integers(8))
             file[place] ^= 1 << bit
             return f"bit {bit} of byte {place} flipped", file
         case "random page":
@@ -102,17 +140,17 @@ def _damage(file: bytearray, rng: np.random.Generator) -> tuple[str, bytearray]:
             file[at : at + PAGE] = bytes(PAGE)
             return f"page {page} zeroed", file
         case "exchanged pages":
-            other = int(rng.integers(pages)) * PAGE
+            other = int(rng.integers(count)) * PAGE
             file[at : at + PAGE], file[other : other + PAGE] = file[other : other + PAGE], file[at : at + PAGE]
             return f"pages {page} and {other // PAGE} exchanged", file
     size = int(rng.integers(len(file)))
     return f"cut to {size} bytes", file[:size]
 
 
-def _tried(copy: Path, contents: Contents) -> tuple[str, str]:
+def _tried(copy: Path, contents: Contents, intact: frozenset[str], later: bytes) -> tuple[str, str]:
     """What kind of end it took, and what is to be said of it."""
     try:
-        return asked(partial(_ask, copy, contents), SECONDS)  # type: ignore[no-any-return]
+        return asked(partial(_ask, copy, contents, intact, later), SECONDS)  # type: ignore[no-any-return]
     except Late:
         return "hang", f"no end after {SECONDS} s"
     except Ended as ended:
@@ -129,6 +167,10 @@ class _Asked:
     refused: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     """Answers that are right only where damage is named: less than all."""
+    about: str = ""
+    """The collection that is being asked."""
+    spoiled: dict[str, str] = field(default_factory=dict)
+    """Collections of which less than all was read, and what was said."""
 
     def of(self, question: Callable[[], Any]) -> Any:
         """The answer; None where it is refused."""
@@ -136,26 +178,36 @@ class _Asked:
             return question()
         except AtlasError as error:
             self.refused.append(f"{type(error).__name__}: {error}")
+            self.spoiled.setdefault(self.about, self.refused[-1])
             return None
 
 
-def _ask(copy: Path, contents: Contents) -> tuple[str, str]:
-    """Ask everything of a damaged store."""
+def _ask(copy: Path, contents: Contents, intact: frozenset[str], later: bytes) -> tuple[str, str]:
+    """Ask everything of a damaged store; of one that is damaged `later`, when all of it was read."""
     found = _Asked()
     try:
         database = Database.open(copy, MAP_BYTES)
     except AtlasError as error:
-        return "not opened", f"{type(error).__name__}: {error}"
+        kind = "too much refused" if intact else "not opened"
+        return kind, f"{type(error).__name__}: {error}"
     try:
+        if later:
+            _read(database, contents, found)
+            _spoil(copy / FILE, later)
+            _verify(database, contents, found)
         _read(database, contents, found)
-        for name in contents:
-            found.named += found.of(partial(_verified, database, name)) or []
+        spoiled = {name: told for name, told in found.spoiled.items() if name in intact}
+        _verify(database, contents, found)
+        _repair(database, found)
+        _entries(database, contents, found)
         _write(database, contents, found)
         _entries(database, contents, found)
     except Wrong as wrong:
         return "wrong result", str(wrong)
     finally:
         found.of(database.close)
+    if spoiled:
+        return "too much refused", str(spoiled)
     if (found.odd or found.refused) and not found.named:
         lacking = [text for text in found.refused if not text.startswith("DataLoss")]
         if lacking or found.odd:
@@ -163,15 +215,37 @@ def _ask(copy: Path, contents: Contents) -> tuple[str, str]:
     return ("named", found.named[0]) if found.named else ("named by reads" if found.refused else "harmless", "")
 
 
+def _spoil(file: Path, content: bytes) -> None:
+    """Give a file this content where it differs."""
+    with open(file, "r+b") as opened:
+        for at in range(0, len(content), PAGE):
+            if os.pread(opened.fileno(), PAGE, at) != content[at : at + PAGE]:
+                os.pwrite(opened.fileno(), content[at : at + PAGE], at)
+
+
+def _verify(database: Database, contents: Contents, found: _Asked) -> None:
+    for name in contents:
+        found.named += found.of(partial(_verified, database, name)) or []
+
+
+def _repair(database: Database, found: _Asked) -> None:
+    """What can be put right is put right; what can't is named."""
+    found.about = ""
+    for _, step in found.of(lambda: list(database.repair())) or []:
+        found.named += step.lost
+
+
 def _verified(database: Database, name: str) -> list[str]:
     return [damage for _, progress in database.verify(name) for damage in progress.damage]
 
 
 def _read(database: Database, contents: Contents, found: _Asked) -> None:
+    found.about = ""
     listed = found.of(database.list_collections)
     if listed is not None and {one.name for one in listed} != set(contents):
         raise Wrong(f"the collections are {[one.name for one in listed]}")
     for name, held in contents.items():
+        found.about = name
         count = found.of(partial(database.count, name))
         if count is not None and count != len(held):
             raise Wrong(f"{name}: the count is {count}, not {len(held)}")
@@ -180,6 +254,7 @@ def _read(database: Database, contents: Contents, found: _Asked) -> None:
             raise Wrong(f"{name}: a scan gives {len(scanned)} entries, not those {len(held)}")
     _entries(database, contents, found)
     for name, held in contents.items():
+        found.about = name
         for block in _blocks(database, name, found):
             _check_block(block, name, held, found)
 
@@ -191,6 +266,7 @@ def _scanned(database: Database, name: str) -> dict[int, int]:
 def _entries(database: Database, contents: Contents, found: _Asked) -> None:
     """All entries by their ids; one by one where they are refused together."""
     for name, held in contents.items():
+        found.about = name
         ids = list(range(1, max(held) + 1))
         try:
             _check_got(name, ids, database.get(name, ids, ALL), held)
@@ -237,11 +313,13 @@ def _check_block(block: Block, name: str, held: dict[int, int], found: _Asked) -
             raise Wrong(f"{name}: a block has the entry {number} with another value")
     if len(ids) != K:
         found.odd.append(f"{name}: a block of {len(ids)} entries")
+        found.spoiled.setdefault(name, found.odd[-1])
 
 
 def _write(database: Database, contents: Contents, found: _Asked) -> None:
     """Writes and builds end, one way or the other. What they do is taken up in `contents`, in this child."""
     for name, held in contents.items():
+        found.about = name
         facts = list(range(3100, 3110))
         ack = found.of(lambda: database.insert(name, [triple(fact) for fact in facts], *vectors(facts)).result())  # noqa: B023
         if ack is not None:

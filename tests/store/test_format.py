@@ -165,3 +165,8 @@ def test_damage_names_the_table_and_the_key() -> None:
     assert "key generation 1, level 1, node 9;" in str(fmt.damaged("nodes", fmt.NODE_KEY.pack(1, 1, 9)))
     assert "key space 1, kind 2, 0xff;" in str(fmt.damaged("index", fmt.INDEX_KEY.pack(1, 2, 255)))
     assert "key 'collection/x';" in str(fmt.damaged("main", b"collection/x"))
+
+
+def test_a_record_of_nodes_that_begins_with_noise_is_damaged() -> None:
+    with pytest.raises(DataLoss, match="table nodes is cut short"):
+        matrices.node_shape(16, fmt.NODE_KEY.pack(1, 1, 0), b"\xff" * 4096)

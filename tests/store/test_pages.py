@@ -3,12 +3,14 @@ what belongs to one collection stops no other."""
 
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from worlds import BARE, Stores, facts, vectors
 
 from atlasdb.engine.database import Database
 from atlasdb.store import pages
+from atlasdb.store.environment import mapped_errors
 from atlasdb_contract.errors import DataLoss
 
 PAGE = pages.BYTES
@@ -123,3 +125,81 @@ def test_no_flipped_bit_in_a_leaf_goes_unnoticed(closed: Path) -> None:
                 found = pages.look(scratch)
                 sized = offset <= at < offset + 4
                 assert found.faults or found.heads or sized, (at - offset, bit)
+
+
+def node_of(file: Path, page: int, key: bytes) -> int:
+    """Where in the file a page has the node of a key; its data lie behind 8 bytes and the key."""
+    memory = file.read_bytes()[page * PAGE : (page + 1) * PAGE]
+    for offset in np.frombuffer(memory, "<u2", (int.from_bytes(memory[12:14], "little") - 16) // 2, 16).tolist():
+        if memory[offset + 8 :][: len(key)] == key:
+            return page * PAGE + int(offset)
+    raise AssertionError(key)
+
+
+def roots(file: Path) -> tuple[int, int]:
+    """The first pages of the list of free pages and of the main table."""
+    content = file.read_bytes()
+    metas = [content[page * PAGE + 16 : page * PAGE + 152] for page in (0, 1)]
+    last = max(metas, key=lambda meta: int.from_bytes(meta[128:136], "little"))
+    return int.from_bytes(last[64:72], "little"), int.from_bytes(last[112:120], "little")
+
+
+def test_a_damaged_list_of_free_pages_stops_writes_alone(closed: Path, stores: Stores) -> None:
+    free, _ = roots(closed)
+    change(closed, free * PAGE + 12, b"\xff\xff")
+    database = stores.open()
+    keys, _ = vectors(facts(800))
+    for name in ("one", "two"):
+        assert sorted(database.fetch(name, keys.take([3]), 800, exact=True).ids) == list(range(1, 801))
+    for write in (lambda: database.delete("one", [1]).result(), lambda: database.build("two")):
+        with pytest.raises(DataLoss, match=rf"nothing can be written: .*: page {free} \(table free pages\)"):
+            write()
+    assert any(f"page {free} (table free pages)" in what for what in sentences(database))
+    assert any(f"page {free} (table free pages)" in what for _, step in database.repair() for what in step.lost)
+
+
+def test_a_table_that_lost_its_name_closes_its_collection_and_nothing_is_dropped(closed: Path, stores: Stores) -> None:
+    _, main = roots(closed)
+    at = node_of(closed, main, b"00000002/values") + 8
+    change(closed, at, b"00000003/values")
+    database = stores.open()
+    with pytest.raises(DataLoss, match="the table 00000002/values of a collection is missing"):
+        database.count("two")
+    assert database.count("one") == 800
+    stores.close()
+    change(closed, at, b"00000002/values")
+    assert stores.open().count("two") == 800
+
+
+def test_of_two_tables_that_claim_a_page_the_one_that_was_led_astray_is_closed(closed: Path, stores: Stores) -> None:
+    found = pages.look(closed, keep="0000000")
+    key, *_ = found.places["00000001/entries"]
+    theirs = next(iter(found.places["00000002/postings"].values()))
+    at = node_of(closed, found.roots["00000001/entries"], key) + 8 + len(key)
+    change(closed, at, (theirs.page + 1).to_bytes(8, "little"))
+    database = stores.open()
+    with pytest.raises(DataLoss, match=f"page {theirs.page + 1} .table 00000001/entries. is to begin a long record"):
+        database.count("one")
+    keys, _ = vectors(facts(800))
+    assert len(database.fetch("two", keys.take([3]), 800).ids) == 800
+
+
+def test_damage_under_an_open_store_is_kept_from_lmdb_once_it_is_looked_over(closed: Path, stores: Stores) -> None:
+    database = stores.open()
+    assert database.count("two") == 800
+    change(closed, pages.look(closed).roots["00000002/postings"] * PAGE + 10, b"\x07")
+    assert any("table 00000002/postings" in what for what in sentences(database))
+    with pytest.raises(DataLoss, match="restore it from a copy"):
+        database.fetch("two", vectors(facts(1))[0], 3)
+    assert database.count("one") == 800
+
+
+@mapped_errors()
+def delete_with_damage() -> None:
+    """As py-lmdb's deletes do it: the error lies under a SystemError."""
+    raise SystemError("<method 'delete' of 'Cursor' objects>") from lmdb.CorruptedError("Located page was wrong type")
+
+
+def test_what_lmdb_finds_in_a_delete_is_damage_too() -> None:
+    with pytest.raises(DataLoss, match="wrong type"):
+        delete_with_damage()

@@ -90,6 +90,23 @@ def spoil_all_over(record: bytearray) -> None:
         record[at] ^= 0xFF
 
 
+def test_an_exact_fetch_tells_of_a_damaged_slot_that_looks_worse_than_it_is(filled: Stores) -> None:
+    filled.sound = False
+    filled.close()
+
+    def spoil(record: bytearray) -> None:
+        at = matrices.slot_offsets(300, 300).keys
+        record[at + 16 * 3 : at + 16 * 4] = bytes(16)
+
+    change(filled.folder, "postings", spoil, fmt.POSTING_KEY.pack(0, 0))
+    database = filled.open()
+    row = vectors(facts(1, 903))[0]
+    block = database.fetch("facts", row, 1, exact=True)
+    assert block.ids.tolist() != [904]
+    assert block.cost.entries_out == 1
+    assert len(database.stats().collections[0].damage) == 1
+
+
 def test_what_nobody_can_know_is_named_and_stays(filled: Stores) -> None:
     filled.sound = False
     filled.close()

@@ -206,6 +206,15 @@ def test_a_slot_that_changed_is_not_handed_out() -> None:
         descend(forest, rows, 1, EVERYTHING)
 
 
+def test_a_damaged_scale_that_spoils_all_scores_of_a_scan_is_found() -> None:
+    world = World(300, 50, 2, trees=1)
+    rows, forest = world.rows(2), world.forest()
+    for arrays in world.kept:
+        arrays[scoring.SCALES][7] = np.nan
+    with pytest.raises(Unsound, match="fails its checksum"):
+        rank.scan(forest, rows, 1, doubted=())
+
+
 def test_a_long_stream_keeps_the_best_though_scores_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Early entries lose their worth when a later one takes a row's whole softmax: a second pass finds the best."""
     monkeypatch.setattr(rank, "POOL", 16)
