@@ -451,6 +451,8 @@ def typed(error: lmdb.Error) -> AtlasError:
             return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
         case lmdb.BadTxnError():  # what came before it has been passed over, as damage is
             return DataLoss(f"a write met damage of the LMDB file and was undone: {error}; `atlasdb verify` names it")
+        case lmdb.BadDbiError():
+            return DataLoss(f"a table is not what it was when it was opened: {error}; `atlasdb verify` names damage")
         case lmdb.InvalidError() if "mdb_txn" in str(error):  # it was one when it was opened
             return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
         case lmdb.InvalidError() | lmdb.VersionMismatchError():

@@ -8,7 +8,7 @@ damage, and a collection whose pages are not hit must be read as ever. Some are 
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,8 +59,9 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
             copy = scratch / str(number)
             copy.mkdir()
             (copy / FILE).write_bytes(sound if live else damaged)
-            intact = _intact(owners, sound, damaged)
-            kind, told = _tried(copy, contents, intact, bytes(damaged) if live else b"")
+            hit = _hit(sound, bytes(damaged))
+            intact = _intact(owners, hit) if len(damaged) == len(sound) else frozenset()
+            kind, told = _tried(copy, contents, intact, hit if live else {})
             tally.figures[kind if kind != "not opened" else f"{kind}, {what.split()[0]}"] += 1
             tally.figures["damaged while open"] += live
             if kind in BROKEN:
@@ -85,17 +86,20 @@ def _owners(file: Path) -> list[str]:
     return owners
 
 
-def _intact(owners: list[str], sound: bytes, damaged: bytearray) -> frozenset[str]:
-    """The collections that the damage leaves as they were."""
+def _hit(sound: bytes, damaged: bytes) -> dict[int, bytes]:
+    """The pages that the damage changes, and to what."""
+    pages_of = ((at // PAGE, damaged[at : at + PAGE]) for at in range(0, len(damaged), PAGE))
+    return {page: content for page, content in pages_of if sound[page * PAGE :][:PAGE] != content}
+
+
+def _intact(owners: list[str], hit: Iterable[int]) -> frozenset[str]:
+    """The collections that damage of these pages leaves as they were."""
     names = {1: MAIN, 2: OTHER}
-    if len(damaged) < len(sound):
-        return frozenset()
-    starts = range(0, len(sound), PAGE)
-    hit = {owners[at // PAGE] for at in starts if sound[at : at + PAGE] != damaged[at : at + PAGE]}
+    tables = {owners[page] for page in hit}
     return (
         frozenset()
-        if "" in hit
-        else frozenset(names.values()) - {names[int(table[:8], 16)] for table in hit if table != FREE}
+        if "" in tables
+        else frozenset(names.values()) - {names[int(table[:8], 16)] for table in tables if table != FREE}
     )
 
 
@@ -147,7 +151,7 @@ def _damage(file: bytearray, rng: np.random.Generator) -> tuple[str, bytearray]:
     return f"cut to {size} bytes", file[:size]
 
 
-def _tried(copy: Path, contents: Contents, intact: frozenset[str], later: bytes) -> tuple[str, str]:
+def _tried(copy: Path, contents: Contents, intact: frozenset[str], later: dict[int, bytes]) -> tuple[str, str]:
     """What kind of end it took, and what is to be said of it."""
     try:
         return asked(partial(_ask, copy, contents, intact, later), SECONDS)  # type: ignore[no-any-return]
@@ -182,7 +186,7 @@ class _Asked:
             return None
 
 
-def _ask(copy: Path, contents: Contents, intact: frozenset[str], later: bytes) -> tuple[str, str]:
+def _ask(copy: Path, contents: Contents, intact: frozenset[str], later: dict[int, bytes]) -> tuple[str, str]:
     """Ask everything of a damaged store; of one that is damaged `later`, when all of it was read."""
     found = _Asked()
     try:
@@ -193,6 +197,7 @@ def _ask(copy: Path, contents: Contents, intact: frozenset[str], later: bytes) -
     try:
         if later:
             _read(database, contents, found)
+            intact = _intact(_owners(copy / FILE), later)  # to open it may have written
             _spoil(copy / FILE, later)
             _verify(database, contents, found)
         _read(database, contents, found)
@@ -215,16 +220,16 @@ def _ask(copy: Path, contents: Contents, intact: frozenset[str], later: bytes) -
     return ("named", found.named[0]) if found.named else ("named by reads" if found.refused else "harmless", "")
 
 
-def _spoil(file: Path, content: bytes) -> None:
-    """Give a file this content where it differs."""
+def _spoil(file: Path, later: dict[int, bytes]) -> None:
+    """Overwrite pages of a file."""
     with open(file, "r+b") as opened:
-        for at in range(0, len(content), PAGE):
-            if os.pread(opened.fileno(), PAGE, at) != content[at : at + PAGE]:
-                os.pwrite(opened.fileno(), content[at : at + PAGE], at)
+        for page, content in later.items():
+            os.pwrite(opened.fileno(), content, page * PAGE)
 
 
 def _verify(database: Database, contents: Contents, found: _Asked) -> None:
     for name in contents:
+        found.about = name
         found.named += found.of(partial(_verified, database, name)) or []
 
 
