@@ -23,6 +23,7 @@ from atlasdb.engine.fetch import fetch, search
 from atlasdb.engine.find import find
 from atlasdb.engine.insert import encode, insert
 from atlasdb.engine.meters import Measured
+from atlasdb.engine.rates import check_rate
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.repair import RepairStep, repair
 from atlasdb.engine.sampler import Sampler
@@ -297,6 +298,7 @@ class Database:
         0: never), nothing is lost, and the next compaction goes on from there. ResourceExhausted: no room for the copy.
         DataLoss: a collection can't be read. FailedPrecondition: a compaction, a snapshot or a build is being made.
         """
+        check_rate(bytes_per_second)
         until = time.monotonic() + (max_seconds or math.inf)
 
         def ends() -> bool:

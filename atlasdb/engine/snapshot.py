@@ -22,6 +22,7 @@ from typing import Any
 
 from atlasdb import format as fmt
 from atlasdb.engine.engine import Engine
+from atlasdb.engine.rates import check_rate
 from atlasdb.store.check import Check
 from atlasdb.store.copying import Copy, check_disk, rounds, used_bytes
 from atlasdb.store.environment import FILE, SMALLEST_MAP
@@ -73,6 +74,7 @@ class SnapshotStep:
 
 def create(engine: Engine, name: str, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:
     """See Database.create_snapshot."""
+    check_rate(rate)
     environment = engine.store.environment
     name = name or _of_the_time(environment.path)
     target = _folder(environment.path, name)

@@ -6,24 +6,20 @@ from collections.abc import Iterator
 import msgpack
 
 from atlasdb.engine.engine import Engine
+from atlasdb.engine.rates import check_rate
 from atlasdb.store.check import Check, Cursor
 from atlasdb_contract.errors import DataLoss, InvalidArgument
 from atlasdb_contract.types import Progress
 
 NAP = 0.2
 """Seconds between two looks at whether a slow verification is still wanted."""
-LEAST_RATE = 1 << 16
-"""Bytes a second that a verification may be slowed to."""
 
 
 def verify(
     engine: Engine, name: str | None, cursor: bytes = b"", bytes_per_second: int = 0
 ) -> Iterator[tuple[str, Progress]]:
     """See Database.verify."""
-    if 0 < bytes_per_second < LEAST_RATE:
-        raise InvalidArgument(
-            f"{bytes_per_second} bytes a second would never end; ask for {LEAST_RATE:,} or more, or for 0: no limit"
-        )
+    check_rate(bytes_per_second)
     started, onward = _opened(cursor)
     if not cursor:
         found = engine.store.environment.look_over()

@@ -7,7 +7,7 @@ has none is acknowledged, ("start", name) and ("end", name) around operations th
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +62,8 @@ class Actor:
     ledger: Ledger
     rng: np.random.Generator
     say: Say
-    quiet: bool = True
-    """Whether operations of QUIET go on beside the steps."""
+    quiet: Sequence[str] = tuple(QUIET)
+    """The operations of QUIET that go on beside the steps."""
 
     def run(self, steps: int | None = None) -> None:
         """Open, act, close."""
@@ -90,7 +90,7 @@ class Actor:
     def _beside(self, database: Database, seed: int) -> None:
         rng = np.random.default_rng(seed)
         while not self._over.wait(float(rng.uniform(0, 0.02))):
-            name = str(rng.choice(list(QUIET)))
+            name = str(rng.choice(list(self.quiet)))
             self.say(("start", name))
             try:
                 QUIET[name](database)

@@ -18,8 +18,13 @@ STORE = "data"
 def main(folder: Path, seed: int, steps: int) -> None:
     """Act, then end."""
     marks = os.open(folder / MARKS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    # a recording follows one file: a compaction puts another in its place
     actor = Actor(
-        folder / STORE, Ledger(), np.random.default_rng(seed), lambda said: os.write(marks, pickle.dumps(said))
+        folder / STORE,
+        Ledger(),
+        np.random.default_rng(seed),
+        lambda said: os.write(marks, pickle.dumps(said)),
+        quiet=("build", "fold", "snapshot"),
     )
     actor.run(steps)
 
