@@ -148,6 +148,6 @@ def test_what_is_no_number_is_wrong_usage(run: Run) -> None:
 
 def test_a_stopped_compaction_says_how_to_go_on(run: Run, served: Served) -> None:
     stored(served, triples(3000))
-    done = run("compact", "--rate", 0.001, "--max-seconds", 0.01)
+    done = run("compact", "--rate", 0.07, "--max-seconds", 0.01)
     assert (done.status, "goes on from here" in done.err) == (1, True)
     assert run("compact").status == 0

@@ -119,15 +119,21 @@ def test_fetches_are_sampled_in_the_background_and_shown_in_stats(stores: Stores
 
 def test_the_sampler_is_off_where_it_is_asked_to_be_and_ends_with_the_store(stores: Stores) -> None:
     triples, keys = world()
+    others = set(threading.enumerate())
     database = stores.open()
     filled(database, keys, triples, COUNT)
     database.sample_recall(0)
     database.fetch(NAME, rows(0), 4)
-    assert not any(thread.name == "atlasdb-sampler" for thread in threading.enumerate())
+    assert not samplers() - others
     database.sample_recall(1e9)
     database.fetch(NAME, rows(0), 4)
+    assert samplers() - others
     stores.close()
-    assert not any(thread.name == "atlasdb-sampler" for thread in threading.enumerate())
+    assert not samplers() - others
+
+
+def samplers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "atlasdb-sampler"}
 
 
 def test_a_sample_rests_between_its_pieces_of_work(stores: Stores) -> None:
