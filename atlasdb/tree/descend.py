@@ -2,6 +2,7 @@
 design (4)."""
 
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,12 @@ SLOTS = 8
 """And where a fetch says that more than NODES nodes may be opened, at least so many slots for each further one."""
 OFFERED = 8
 """A walk keeps so many slots for each that may be compared, to choose from."""
+ALIVE = 4
+"""A descent is made again, for WIDER times as many entries, where fewer than one in so many slots that it compared has
+an entry that is not deleted."""
+WIDER = 16
+WIDEST = 1 << 14
+"""And for so many at most."""
 ALIKE = np.float32(0.9)
 """Rows whose cosine with their mean is at least this are walked for together: the rows of the several attention heads
 at one token are near copies (.98), and their mean finds what each of them finds."""
@@ -53,18 +60,25 @@ class Candidates:
     """Slots compared with all rows (R, D): `slots` int64, `weights` float32, how many entries each has, and `logits`
     float32 (R columns), `count` of them filled."""
 
-    def __init__(self, forest: Forest, rows: Vectors, room: int) -> None:
+    def __init__(self, forest: Forest, rows: Vectors) -> None:
         self._forest = forest
         self._rows = rows.data
         self._scales = rows.scales
-        self.slots = np.empty(room, np.int64)
-        self.weights = np.empty(room, np.float32)
-        self.logits = np.empty((room, len(rows)), np.float32)
+        self.slots = np.empty(0, np.int64)
+        self.weights = np.empty(0, np.float32)
+        self.logits = np.empty((0, len(rows)), np.float32)
         self.count = 0
         self.compared = 0
 
-    def add_slots(self, tree: int, wanted: Positions) -> None:
-        """Slots int64 (n,) of one tree."""
+    def enough(self, k: int) -> bool:
+        """Whether what is compared so far is mostly alive, and enough for a block: else deleted entries, which are
+        known only here, stood where others should."""
+        dead = self.compared - self.count
+        return not dead or (self.count * ALIVE >= self.compared and self.weights[: self.count].sum() >= k)
+
+    def add_slots(self, tree: int, parts: Sequence[Positions]) -> None:
+        """Slots int64 (n,) of one tree, those of all groups of rows, each once."""
+        wanted = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
         self._make_room(len(wanted))
         self.compared += len(wanted)
         forest = self._forest
@@ -145,22 +159,23 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -
     """The best `k` entries for rows (R, D), R >= 1, among those of the slots that promise most, and of the delta.
 
     An entry's score is its softmax probability among all that were compared, summed over rows. Dead entries are left
-    out. The cost's microseconds are the caller's to fill in. Unsound where a chosen slot fails its checksum.
+    out. The cost is of the last search, where deleted entries made it widen; its microseconds are the caller's to fill
+    in. Unsound where a chosen slot fails its checksum.
     """
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # writable: numba compiles once more for what is not
-    plan = Plan.of(forest, k, beams or Beams())
     asking = asking_of(rows) if forest.trees else []
-    wanted, looked = [], np.zeros(4, np.int64)
-    for tree in forest.trees:
-        parts = []
-        for one in asking:
-            slots, counts = sought(tree, one, plan)
-            parts.append(slots)
-            looked += counts
-        wanted.append(parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
-    candidates = Candidates(forest, rows, sum(map(len, wanted)))
-    for number, slots in enumerate(wanted):
-        candidates.add_slots(number, slots)
+    for plan in plans(forest, k, beams or Beams()):
+        looked = np.zeros(3, np.int64)
+        candidates = Candidates(forest, rows)
+        for number, tree in enumerate(forest.trees):
+            parts = []
+            for one in asking:
+                slots, counts = sought(tree, one, plan)
+                parts.append(slots)
+                looked += counts
+            candidates.add_slots(number, parts)
+        if candidates.enough(k):
+            break
     candidates.add_delta()
     candidates.leave_out()
     slots = candidates.slots[: candidates.count]
@@ -169,8 +184,8 @@ def descend(forest: Forest, rows: Vectors, k: int, beams: Beams | None = None) -
 
 
 def cost_of(forest: Forest, groups: int, looked: npt.NDArray[np.int64], compared: int) -> FetchCost:
-    """What a descent cost, but for its time; `looked` int64 (4,) as of kernels.sought, of all trees and groups."""
-    nodes, products, _, parents = looked.tolist()
+    """What a descent cost, but for its time; `looked` int64 (3,) as of walking.sought, of all trees and groups."""
+    nodes, products, parents = looked.tolist()
     roots = groups * sum(len(tree.roots) for tree in forest.trees)
     read = compared * (forest.dimension + scoring.SLOT_BYTES) + (roots + products) * forest.dimension
     read += nodes * kernels.row_bytes(codes.words(forest.dimension), 0)
@@ -220,6 +235,16 @@ class Plan:
         many = max(PLENTY, MANY * k, fewest)
         counts = beams.root or ROOTS, least, nodes, fewest, many
         return Plan(*counts, *_scratch(room, min(OFFERED * many, slots)))
+
+
+def plans(forest: Forest, k: int, beams: Beams) -> Iterator[Plan]:
+    """Ever wider ones, until one has all slots compared that it meets, or is for WIDEST entries."""
+    while True:
+        plan = Plan.of(forest, k, beams)
+        yield plan
+        if k >= WIDEST or all(plan.fewest >= len(tree.slots) for tree in forest.trees):
+            return
+        k = min(WIDER * k, WIDEST)
 
 
 _kept = threading.local()

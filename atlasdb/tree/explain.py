@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from atlasdb.tree import descend as descending
 from atlasdb.tree import kernels, scoring
-from atlasdb.tree.descend import Asking, Candidates, Plan, asking_of, cost_of
+from atlasdb.tree.descend import Asking, Candidates, Plan, asking_of, cost_of, plans
 from atlasdb.tree.image import Forest, Tree, lent, rows_in
 from atlasdb.tree.rank import Found, taken
 from atlasdb.tree.slots import Positions
@@ -104,21 +104,13 @@ def explain(
     """What `descend` finds, explained; `generations` are the trees', and `clock` gets the stages' times."""
     rows = Vectors(np.array(rows.data), np.array(rows.scales))  # as in descend
     groups = _groups(rows, clock) if forest.trees else []
-    plan = Plan.of(forest, k, beams)
-    walked = tuple(tuple(_walk(tree, *group, plan, clock) for group in groups) for tree in forest.trees)
-    wanted = [_wanted(walks) for walks in walked]
-    with clock.stage("LEAF"):
-        candidates = Candidates(forest, rows, sum(map(len, wanted)))
-    told = []
-    for number, (tree, slots) in enumerate(zip(forest.trees, wanted, strict=True)):
-        before = candidates.count
-        with clock.stage("LEAF"):
-            candidates.add_slots(number, slots)
-        entries = int(candidates.weights[before : candidates.count].sum(dtype=np.float64))
-        walks = tuple(_told(forest, number, one) for one in walked[number])
-        parents = {int(node) for one in walked[number] for node in one.nodes[one.offered[one.chosen, 1]]}
-        sizes = (len(tree.roots), tree.node_count)
-        told.append(t.TreeExplanation(generations[number], *sizes, walks, len(parents), len(slots), entries))
+    for plan in plans(forest, k, beams):
+        walked = tuple(tuple(_walk(tree, *group, plan, clock) for group in groups) for tree in forest.trees)
+        candidates, told = Candidates(forest, rows), []
+        for number, generation in enumerate(generations):
+            told.append(_compare(forest, number, generation, walked[number], candidates, clock))
+        if candidates.enough(k):
+            break
     with clock.stage("delta"):
         candidates.add_delta()
     candidates.leave_out()
@@ -172,19 +164,27 @@ def _walk(tree: Tree, asking: Asking, rows: int, plan: Plan, clock: Clock) -> Wa
     return Walked(asking, rows, len(nearest), looked, gated, *told)
 
 
-def _wanted(walks: Sequence[Walked]) -> Positions:
-    """The slots of a tree that any of its walks wants compared, in the order in which a fetch compares them."""
-    parts = [one.offered[one.chosen, 0] for one in walks]
-    return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
+def _compare(
+    forest: Forest, number: int, generation: Generation, walks: Sequence[Walked], candidates: Candidates, clock: Clock
+) -> t.TreeExplanation:
+    """Compare the slots that the walks over a tree chose; what is to be told of that tree."""
+    before, compared = candidates.count, candidates.compared
+    with clock.stage("LEAF"):
+        candidates.add_slots(number, [one.offered[one.chosen, 0] for one in walks])
+    entries = int(candidates.weights[before : candidates.count].sum(dtype=np.float64))
+    parents = {int(node) for one in walks for node in one.nodes[one.offered[one.chosen, 1]]}
+    tree, told = forest.trees[number], tuple(_told(forest, number, one) for one in walks)
+    sizes = len(tree.roots), tree.node_count
+    return t.TreeExplanation(generation, *sizes, told, len(parents), candidates.compared - compared, entries)
 
 
 def _cost(forest: Forest, walked: Sequence[Sequence[Walked]], compared: int) -> FetchCost:
     """As a fetch counts it."""
-    looked = np.zeros(4, np.int64)
+    looked = np.zeros(3, np.int64)
     for one in itertools.chain.from_iterable(walked):
         parents = len(np.unique(one.offered[one.chosen, 1]))
         products = int((one.fates != kernels.MET).sum())
-        looked += (one.looked + len(one.nodes), products, int(one.opened.sum()), parents)
+        looked += (one.looked + len(one.nodes), products, parents)
     return cost_of(forest, len(walked[0]) if walked else 0, looked, compared)
 
 

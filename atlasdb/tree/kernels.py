@@ -514,8 +514,8 @@ def sought(
     beam: Any, scanned: Any, entered: Any, depth: Any, least: Any, most: Any, cut: Any, fewest: Any, many: Any,
     seen: Any, met: Any, scores: Any, fates: Any, heap: Any, offered: Any,
 ) -> Any:  # fmt: skip
-    """All of one row's way through one tree: the slots to be compared, int64, and int64 (4,): nodes looked at by their
-    codes, nodes compared, nodes opened, and nodes whose slots those are."""
+    """All of one row's way through one tree: the slots to be compared, int64, and int64 (3,): nodes looked at by their
+    codes, nodes compared, and nodes whose slots those are."""
     nearest = np.empty(min(beam, len(roots)), np.int64)
     count = nearest_roots(roots, root_scales, row, scale, nearest)
     gates = np.empty(entered, np.int64)
@@ -523,7 +523,7 @@ def sought(
         numbers(nearest[:count]), root_starts, nodes, shift, at, width, planes, low, step, total, scanned, gates
     )
     shares = shares_of(residuals, residual_scales, row, scale)
-    count, products, opened, offers, _ = walk(
+    count, products, _, offers, _ = walk(
         gates[:count], nodes, shift, at, width, slots, row, scale, planes, low, step, total, error, shares, depth,
         least, most, cut, 4 * fewest, seen, met, scores, fates, heap, offered,
     )  # fmt: skip
@@ -534,7 +534,7 @@ def sought(
         if chosen[i]:
             found[size] = offered[i, 0]
             size += 1
-    return found, np.array([looked + count, products, opened, parents])
+    return found, np.array([looked + count, products, parents])
 
 
 @njit(nogil=True, cache=True)

@@ -126,6 +126,29 @@ def test_tombstones_are_never_returned() -> None:
         assert len(found.ids) == 0
 
 
+def crowded(world: World, crowd: int) -> Vectors:
+    """A row, and one head of so many keys that are all better for it than those of a thousand others."""
+    centre = 3 * world.rng.normal(size=24)
+    near, far = centre + 0.05 * world.rng.normal(size=(crowd, 24)), world.rng.normal(size=(3000, 24))
+    world.keys = quantise(np.concatenate([near, far]))
+    world.owner = np.concatenate([np.zeros(crowd, np.uint64), 1 + np.arange(3000, dtype=np.uint64) // np.uint64(3)])
+    world.trees = [world._tree(0, len(world.keys))]
+    world.delta = Columns.none(SLOT_COLUMNS)
+    return quantise(centre[None])
+
+
+@pytest.mark.parametrize("crowd", [10, 900])
+def test_deleted_entries_crowd_out_nobody(crowd: int) -> None:
+    """That an entry is deleted is known only when its slot is compared: a whole deleted head must not fill a block."""
+    world = World(1, 1, 0, trees=1)
+    row = crowded(world, crowd)
+    forest = world.forest(bits(np.arange(1, crowd + 1, dtype=np.uint64)))
+    best = scan(forest, row, 64)
+    found = descend(forest, row, 64)
+    assert len(found.ids) == 64
+    assert np.isin(best.ids[:16], found.ids).mean() > 0.9
+
+
 def test_a_forest_of_nothing_answers_with_nothing() -> None:
     rows = World(5, 2, 0).rows(2)
     nothing = Forest.of(24, [], Columns.none(SLOT_COLUMNS), NONE)
@@ -164,7 +187,7 @@ def test_of_a_large_delta_only_what_is_near_the_peaks_is_kept(monkeypatch: pytes
     world.trees, world.delta = [], world.in_delta(np.arange(4000))
     rows = world.rows(3)
     rows = Vectors(rows.data, rows.scales * np.float32(4))
-    candidates = Candidates(world.forest(), rows, 0)
+    candidates = Candidates(world.forest(), rows)
     candidates.add_delta()
     assert 20 < candidates.count < 3000
     assert_best(descend(world.forest(), rows, 3), world, rows, 3)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tree_descend import NONE, World, bits
+from test_tree_descend import NONE, World, bits, crowded
 
 from atlasdb.tree import descend as descending
 from atlasdb.tree import kernels, rank, scoring
@@ -60,6 +60,15 @@ def test_the_explained_descent_finds_what_a_fetch_finds(
     fetched, told = descend(forest, asked, k, beams), explained(forest, asked, k, beams)
     assert np.array_equal(told.found.ids, fetched.ids)
     assert np.array_equal(told.found.scores, fetched.scores)
+    assert told.found.cost == fetched.cost
+
+
+def test_a_search_that_deleted_entries_made_widen_is_explained_as_it_was() -> None:
+    world = World(1, 1, 0, trees=1)
+    row = crowded(world, 900)
+    forest = world.forest(bits(np.arange(1, 901, dtype=np.uint64)))
+    fetched, told = descend(forest, row, 64), explained(forest, row, 64)
+    assert np.array_equal(told.found.ids, fetched.ids)
     assert told.found.cost == fetched.cost
 
 
