@@ -15,7 +15,7 @@ import numpy as np
 
 from atlasdb.planning.disk import TreeSize
 from atlasdb.planning.shape import Shape
-from atlasdb.tree import codes, descend, graph, kernels, scoring
+from atlasdb.tree import codes, descend, graph, scoring, walking
 
 K = 64
 """Entries of the block."""
@@ -128,4 +128,4 @@ def pages(shape: Shape, told: Counts) -> float:
 
 def row_bytes_of(shape: Shape) -> int:
     """Of a node's row."""
-    return int(kernels.row_bytes(codes.words(shape.dimension), graph.DEGREE))
+    return int(walking.row_bytes(codes.words(shape.dimension), graph.DEGREE))

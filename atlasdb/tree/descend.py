@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb.tree import codes, kernels, scoring
+from atlasdb.tree import codes, kernels, scoring, walking
 from atlasdb.tree.image import Forest, Tree
 from atlasdb.tree.rank import Found, check_sound, taken
 from atlasdb.tree.slots import Positions
@@ -188,7 +188,7 @@ def cost_of(forest: Forest, groups: int, looked: npt.NDArray[np.int64], compared
     nodes, products, parents = looked.tolist()
     roots = groups * sum(len(tree.roots) for tree in forest.trees)
     read = compared * (forest.dimension + scoring.SLOT_BYTES) + (roots + products) * forest.dimension
-    read += nodes * kernels.row_bytes(codes.words(forest.dimension), 0)
+    read += nodes * walking.row_bytes(codes.words(forest.dimension), 0)
     return FetchCost(roots, nodes, parents, compared, read)
 
 
@@ -264,9 +264,9 @@ def _scratch(room: int, offers: int) -> tuple[Any, ...]:
 
 
 def sought(tree: Tree, asking: Asking, plan: Plan) -> tuple[Positions, npt.NDArray[np.int64]]:
-    """The slots of a tree that one group of rows is to be compared with, and what that took: as of kernels.sought."""
+    """The slots of a tree that one group of rows is to be compared with, and what that took: as of walking.sought."""
     asked = asking.asked
-    return kernels.sought(  # type: ignore[no-any-return]
+    return walking.sought(  # type: ignore[no-any-return]
         tree.roots.data, tree.roots.scales, tree.root_starts, tree.residuals.data, tree.residuals.scales,
         tree.node_count, tree.nodes_shift, tree.nodes.at, tree.links, len(tree.slots), asking.row, asking.scale,
         *asked, plan.beam, SCANNED, GATES, DEPTH, plan.least, plan.nodes,

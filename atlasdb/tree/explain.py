@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb.tree import descend as descending
-from atlasdb.tree import kernels, scoring
+from atlasdb.tree import scoring, walking
 from atlasdb.tree.descend import Asking, Candidates, Plan, asking_of, cost_of, plans
 from atlasdb.tree.image import Forest, Tree, lent, rows_in
 from atlasdb.tree.rank import Found, taken
@@ -50,7 +50,7 @@ class Clock:
 @dataclass(frozen=True, slots=True)
 class Walked:
     """What one walk over a tree, for a group of `rows` rows, met: nodes int64 (n,), rising, with their logits, by code
-    where they were not compared, and fates uint8. `offered` int64 (m, 3) as of kernels.walk, but for the places, which
+    where they were not compared, and fates uint8. `offered` int64 (m, 3) as of walking.walk, but for the places, which
     are among `nodes`; `chosen` bool (m,): those that were compared."""
 
     asking: Asking
@@ -71,13 +71,13 @@ class Walked:
     @property
     def opened(self) -> Bools:
         """Whose links were followed: (n,)."""
-        opened: Bools = self.fates == kernels.OPENED
+        opened: Bools = self.fates == walking.OPENED
         return opened
 
     def judge(self, tree: Tree, nodes: Positions) -> tuple[Floats, Floats]:
         """Nodes int64 (n,): their logits, and what their codes say, float32 (n,) each."""
         a = self.asking.asked
-        logits, estimates = kernels.judged(
+        logits, estimates = walking.judged(
             nodes, tree.nodes_shift, tree.nodes.at, tree.links, self.asking.row, self.asking.scale, a.planes, a.low,
             a.step, a.total,
         )  # fmt: skip
@@ -135,24 +135,24 @@ def _groups(rows: Vectors, clock: Clock) -> list[tuple[Asking, int]]:
 
 
 def _walk(tree: Tree, asking: Asking, rows: int, plan: Plan, clock: Clock) -> Walked:
-    """The steps of kernels.sought."""
+    """The steps of walking.sought."""
     row, scale, a = asking.row, asking.scale, asking.asked
     coded = a.planes, a.low, a.step, a.total
     graph = tree.node_count, tree.nodes_shift, tree.nodes.at, tree.links
     with clock.stage("ROOT"):
         best = np.empty(min(plan.beam, len(tree.roots)), np.int64)
-        count = kernels.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
-        nearest, gates = kernels.numbers(best[:count]), np.empty(descending.GATES, np.int64)
-        gated, looked = kernels.enter(nearest, tree.root_starts, *graph, *coded, descending.SCANNED, gates)
-    shares = kernels.shares_of(tree.residuals.data, tree.residuals.scales, row, scale)
+        count = walking.nearest_roots(tree.roots.data, tree.roots.scales, row, scale, best)
+        nearest, gates = walking.numbers(best[:count]), np.empty(descending.GATES, np.int64)
+        gated, looked = walking.enter(nearest, tree.root_starts, *graph, *coded, descending.SCANNED, gates)
+    shares = walking.shares_of(tree.residuals.data, tree.residuals.scales, row, scale)
     with clock.stage("INTER"):
-        count, _, opened, offers, top = kernels.walk(
+        count, _, opened, offers, top = walking.walk(
             gates[:gated], *graph, len(tree.slots), row, scale, *a, shares, descending.DEPTH, plan.least,
             plan.nodes, descending.CUT, 4 * plan.fewest, plan.seen, plan.met, plan.scores, plan.fates,
             plan.heap, plan.offered,
         )  # fmt: skip
         offered = plan.offered[:offers].copy()
-        chosen, _, _, slot_bar = kernels.promising(offered, plan.scores, shares, descending.CUT, plan.fewest, plan.many)
+        chosen, _, _, slot_bar = walking.promising(offered, plan.scores, shares, descending.CUT, plan.fewest, plan.many)
     order = np.argsort(plan.met[:count])
     offered[:, 1] = np.argsort(order)[offered[:, 1]]
     nodes, fates = plan.met[:count][order], plan.fates[:count][order]
@@ -183,7 +183,7 @@ def _cost(forest: Forest, walked: Sequence[Sequence[Walked]], compared: int) -> 
     looked = np.zeros(3, np.int64)
     for one in itertools.chain.from_iterable(walked):
         parents = len(np.unique(one.offered[one.chosen, 1]))
-        products = int((one.fates != kernels.MET).sum())
+        products = int((one.fates != walking.MET).sum())
         looked += (one.looked + len(one.nodes), products, parents)
     return cost_of(forest, len(walked[0]) if walked else 0, looked, compared)
 
@@ -201,7 +201,7 @@ def _told(forest: Forest, number: int, walked: Walked) -> t.Walk:
         looked=walked.looked,
         gates=walked.gates,
         met=len(walked.nodes),
-        compared=int((walked.fates != kernels.MET).sum()),
+        compared=int((walked.fates != walking.MET).sum()),
         opened=int(walked.opened.sum()),
         best=float(walked.logits.max()),
         bar=walked.bar,

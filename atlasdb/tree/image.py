@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from atlasdb import crc
 from atlasdb.tree.codes import encoded, words
-from atlasdb.tree.kernels import RESIDUALS, ROWS, row_bytes
 from atlasdb.tree.slots import Positions, Slots
+from atlasdb.tree.walking import RESIDUALS, ROWS, row_bytes
 from atlasdb_contract.types import Ids, Vectors
 
 I32s = npt.NDArray[np.int32]
@@ -100,7 +100,7 @@ NODE_COLUMNS = 2
 
 def node_rows(code_words: int, links: int) -> np.dtype[np.void]:
     """What a walk reads of an INTER node with a code of so many words, in one row of whole cache lines: its slots are
-    `count` from `first` on, and `residuals` are the codes of the first of them. See `atlasdb.tree.kernels`."""
+    `count` from `first` on, and `residuals` are the codes of the first of them. See `atlasdb.tree.walking`."""
     fields: list[tuple[Any, ...]] = [
         ("code", "<u8", (code_words,)),
         ("first", "<u8"),

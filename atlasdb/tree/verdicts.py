@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from atlasdb.tree import kernels, scoring
+from atlasdb.tree import scoring, walking
 from atlasdb.tree.explain import Explained, Walked, entries_of, key_of, met_nodes, slots_of_tree
 from atlasdb.tree.image import Forest, Tree, lent, rows_in
 from atlasdb_contract.errors import DataLoss
@@ -110,7 +110,7 @@ def _sightings(forest: Forest, place: Place, walks: Sequence[Walked], node: int)
     )
 
 
-_FATES = {kernels.MET: NodeFate.MET, kernels.COMPARED: NodeFate.COMPARED, kernels.OPENED: NodeFate.OPENED}
+_FATES = {walking.MET: NodeFate.MET, walking.COMPARED: NodeFate.COMPARED, walking.OPENED: NodeFate.OPENED}
 
 
 def _sighting(tree: Tree, walked: Walked, node: int, slot: int) -> Sighting:
@@ -120,7 +120,7 @@ def _sighting(tree: Tree, walked: Walked, node: int, slot: int) -> Sighting:
         fate, score = _FATES[int(walked.fates[position])], float(walked.logits[position])
     row = rows_in(tree, node >> tree.nodes_shift)[node & ((1 << tree.nodes_shift) - 1)]
     within = slot - int(row["first"])
-    code = int(row["residuals"][within]) if within < kernels.RESIDUALS else len(walked.shares) - 1
+    code = int(row["residuals"][within]) if within < walking.RESIDUALS else len(walked.shares) - 1
     expected = score + float(walked.shares[min(code, len(walked.shares) - 1)])
     return Sighting(fate, float(logits[0]), float(estimates[0]), walked.bar, expected, walked.slot_bar)
 

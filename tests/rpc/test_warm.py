@@ -9,14 +9,14 @@ from numba.core.registry import CPUDispatcher
 from serving import Wire, random_vectors
 
 from atlasdb.service import warm
-from atlasdb.tree import codes, kernels, scoring
+from atlasdb.tree import codes, kernels, scoring, walking
 from atlasdb_contract import codec
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 
 
 def compiled() -> dict[str, int]:
     """How many versions of each loop this process has."""
-    found = [loop for module in (codes, kernels, scoring) for loop in vars(module).values()]
+    found = [loop for module in (codes, kernels, scoring, walking) for loop in vars(module).values()]
     return {loop.__name__: len(loop.signatures) for loop in found if isinstance(loop, CPUDispatcher)}
 
 

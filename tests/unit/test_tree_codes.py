@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlasdb.tree import codes, kernels
+from atlasdb.tree import codes, walking
 from atlasdb.tree.build import plan
 from atlasdb.tree.image import Tree
 from atlasdb.tree.slots import Slots
@@ -45,7 +45,7 @@ def test_codes_tell_products_with_the_error_that_is_reckoned_with() -> None:
     asked = codes.asked(row.data[0], row.scales[0])
     true = planned.nodes.floats().astype(np.float64) @ row.floats()[0]
     place = tree.nodes_shift, tree.nodes.at, tree.links
-    logits, told = kernels.judged(np.arange(3000), *place, row.data[0], row.scales[0], *asked[:4])
+    logits, told = walking.judged(np.arange(3000), *place, row.data[0], row.scales[0], *asked[:4])
     np.testing.assert_allclose(logits, true, rtol=1e-5, atol=1e-5)
     errors = (told - true) / (codes.encoded(planned.nodes).scales * np.linalg.norm(row.floats()))
     assert abs(errors.mean()) < 0.05

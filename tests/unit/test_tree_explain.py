@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_tree_descend import NONE, World, bits, crowded
 
 from atlasdb.tree import descend as descending
-from atlasdb.tree import kernels, rank, scoring
+from atlasdb.tree import rank, scoring, walking
 from atlasdb.tree.descend import descend
 from atlasdb.tree.explain import Clock, Explained, entries_of, explain, slots_of_tree
 from atlasdb.tree.image import SLOT_COLUMNS, Columns, Forest
@@ -149,7 +149,7 @@ def test_a_node_is_judged_by_where_the_walk_ended() -> None:
     assert walk.opened < walk.compared < walk.met
     fates = set()
     (tree,) = world.trees
-    nodes = tree.keep[0][kernels.ROWS]
+    nodes = tree.keep[0][walking.ROWS]
     for place in places(world, forest)[::7]:
         if place.tree is None:
             continue
