@@ -22,6 +22,7 @@ from atlasdb.store.dropping import Dead
 from atlasdb.store.environment import FILE, TABLES
 from atlasdb.store.index import Space
 from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, NotFound
+from atlasdb_contract.upkeep import CompactProgress
 
 log = logging.getLogger("atlasdb.engine")
 
@@ -37,24 +38,6 @@ PACE = 100e6
 Stopped = Callable[[str], AbstractContextManager[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class CompactStep:
-    """How far a compaction is. The last step has it all: bytes of the file before and after (of a dry run: about), what
-    the disk and the memory must have room for, seconds, dropped entries and values, how long the writer was held."""
-
-    stage: str
-    done: int
-    total: int
-    file_bytes: int = 0
-    after_bytes: int = 0
-    disk_bytes: int = 0
-    memory_bytes: int = 0
-    seconds: float = 0.0
-    dead_entries: int = 0
-    dead_values: int = 0
-    held_seconds: float = 0.0
-
-
 @dataclass(slots=True)
 class Compaction:
     """Of one store. `cancelled` and `rate` (bytes a second, 0: no limit) are looked at between steps."""
@@ -63,11 +46,11 @@ class Compaction:
     stopped_for: Stopped
     cancelled: Callable[[], bool]
     rate: int = 0
-    result: CompactStep = field(default_factory=lambda: CompactStep("done", 1, 1))
+    result: CompactProgress = field(default_factory=lambda: CompactProgress("done", 1, 1))
     _began: float = field(default_factory=time.monotonic)
     _read: int = 0
 
-    def run(self, dry_run: bool) -> Iterator[CompactStep]:
+    def run(self, dry_run: bool) -> Iterator[CompactProgress]:
         """All of it. ResourceExhausted where the disk has not enough room for the copy; DataLoss where a collection
         can't be read; Cancelled: what was dropped stays so, and the next compaction goes on with the copy."""
         store = self.engine.store
@@ -96,7 +79,7 @@ class Compaction:
 
     # ---- what is dead ----
 
-    def _collection(self, name: str, dry_run: bool) -> Iterator[CompactStep]:
+    def _collection(self, name: str, dry_run: bool) -> Iterator[CompactProgress]:
         with self.engine.store.view(name) as view:
             record, page = view.record, self.engine.store.environment.page_bytes()
             whole = sum(view.pages(table) for table in TABLES) * page
@@ -116,7 +99,7 @@ class Compaction:
                         after_bytes=self.result.after_bytes - dead,
                     )
                     return
-                yield CompactStep(f"building {name}", 0, 1)
+                yield CompactProgress(f"building {name}", 0, 1)
                 with suppress(DataLoss):
                     build(self.engine, name, 0, self.cancelled, lambda _: None)
             try:
@@ -125,11 +108,11 @@ class Compaction:
             except DataLoss as error:
                 log.warning("nothing is dropped of %r, as it is damaged: %s", name, error)
 
-    def _dead(self, name: str, whole: int, dry_run: bool) -> Iterator[CompactStep]:
+    def _dead(self, name: str, whole: int, dry_run: bool) -> Iterator[CompactProgress]:
         for dead in dropping.scan(self.engine.store, name):  # noqa: B007 - the last one counts
             self._check()
             self._wait(dropping.VIEW_BYTES)
-            yield CompactStep(f"looking at {name}", 0, 0)
+            yield CompactProgress(f"looking at {name}", 0, 0)
         if not dead.pays(whole):
             if not dry_run:
                 self.engine.store.submit(partial(dropping.dropped, name=name, dead=dead)).result()
@@ -144,7 +127,7 @@ class Compaction:
             return
         yield from self._drop(name, dead)
 
-    def _drop(self, name: str, dead: Dead) -> Iterator[CompactStep]:
+    def _drop(self, name: str, dead: Dead) -> Iterator[CompactProgress]:
         store = self.engine.store
         for job in (dropping.drop_entries, dropping.drop_values) if dead.sound else (dropping.drop_entries,):
             at: bytes | None = b""
@@ -152,7 +135,7 @@ class Compaction:
                 self._check()
                 at = store.submit(partial(job, name=name, dead=dead, at=at), dropping.VIEW_BYTES).result()
                 self._wait(dropping.VIEW_BYTES)
-                yield CompactStep(f"dropping of {name}", 0, 0)
+                yield CompactProgress(f"dropping of {name}", 0, 0)
         for space in Space:
             onward: int | None = 0
             while onward is not None:
@@ -160,7 +143,7 @@ class Compaction:
                 onward = store.submit(partial(dropping.purge, name=name, space=space, at=onward)).result()
         store.submit(partial(dropping.dropped, name=name, dead=dead)).result()
 
-    def _told(self) -> Iterator[CompactStep]:
+    def _told(self) -> Iterator[CompactProgress]:
         """The last step of a dry run."""
         environment = self.engine.store.environment
         used = used_bytes(environment)
@@ -171,7 +154,7 @@ class Compaction:
 
     # ---- the file ----
 
-    def _copy(self) -> Iterator[CompactStep]:
+    def _copy(self) -> Iterator[CompactProgress]:
         store, engine = self.engine.store, self.engine
         total = used_bytes(store.environment)
         if engine.copy is None:
@@ -184,10 +167,10 @@ class Compaction:
                 before = copy.copied
                 more = copy.step()
                 self._wait(copy.copied - before)
-                yield CompactStep("copying", min(copy.copied, total), total)
+                yield CompactProgress("copying", min(copy.copied, total), total)
             for size in rounds(copy, self._check):
                 self._wait(size)
-                yield CompactStep("catching up", 0, 0)
+                yield CompactProgress("catching up", 0, 0)
             held = store.writer.alone(partial(_timed, copy.take_place)).result()
         except (Cancelled, GeneratorExit):
             copy.rest()

@@ -14,7 +14,7 @@ from typing import Self
 from atlasdb.engine import snapshot
 from atlasdb.engine.build import build
 from atlasdb.engine.collections import count, create, drop, listed
-from atlasdb.engine.compact import Compaction, CompactStep
+from atlasdb.engine.compact import Compaction
 from atlasdb.engine.delete import delete
 from atlasdb.engine.draft import TripleLike, Triples
 from atlasdb.engine.engine import EncoderLike, Engine
@@ -27,7 +27,6 @@ from atlasdb.engine.rates import check_rate
 from atlasdb.engine.read import EntryFields, get, scan
 from atlasdb.engine.repair import RepairStep, repair
 from atlasdb.engine.sampler import Sampler
-from atlasdb.engine.snapshot import Snapshot, SnapshotStep
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
@@ -48,6 +47,7 @@ from atlasdb_contract.types import (
     TripleColumns,
     Vectors,
 )
+from atlasdb_contract.upkeep import CompactProgress, Snapshot, SnapshotProgress
 
 MAP_BYTES = 1 << 40
 """Default size of the sparse map: the most that a store can grow to."""
@@ -291,7 +291,7 @@ class Database:
         bytes_per_second: int = 0,
         max_seconds: float = 0.0,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[CompactStep]:
+    ) -> Iterator[CompactProgress]:
         """Drop what deleted entries leave, and make the file anew without free pages; reads and writes go on.
 
         `dry_run`: only say what that would free, and what it takes. Stopped anywhere (Cancelled after `max_seconds`,
@@ -310,7 +310,7 @@ class Database:
 
     def create_snapshot(
         self, name: str = "", bytes_per_second: int = 0, cancelled: Callable[[], bool] = lambda: False
-    ) -> Iterator[SnapshotStep]:
+    ) -> Iterator[SnapshotProgress]:
         """Copy the store as it is at one moment, and read the copy back; the last step has the snapshot.
 
         `name`: default, the time. Reads and writes go on. AlreadyExists; ResourceExhausted: no room for it; DataLoss:
@@ -322,7 +322,7 @@ class Database:
         """All that are whole, oldest first."""
         return snapshot.listed(self._engine.store.environment.path)
 
-    def verify_snapshot(self, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[SnapshotStep]:
+    def verify_snapshot(self, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[SnapshotProgress]:
         """Check a snapshot's file, every record in it and its setsums; the last step has the damage. NotFound."""
         return snapshot.verify(self._engine.store.environment.path, name, cancelled)
 

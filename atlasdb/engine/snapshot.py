@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from atlasdb.store.environment import FILE, SMALLEST_MAP
 from atlasdb.store.folder import sync_folder
 from atlasdb.store.reading import ReadingStore
 from atlasdb_contract.errors import AlreadyExists, AtlasError, Cancelled, DataLoss, InvalidArgument, NotFound
+from atlasdb_contract.upkeep import Held, Snapshot, SnapshotProgress
 
 FOLDER = "snapshots"
 MANIFEST = "snapshot.json"
@@ -40,39 +41,7 @@ _CHECKING = threading.Lock()
 """One copy is read back at a time: a process opens no file twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A collection in a snapshot."""
-
-    name: str
-    entries: int
-    setsum: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a manifest says."""
-
-    name: str
-    created: float
-    format_version: int
-    file_bytes: int
-    sha256: str
-    collections: tuple[Held, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotStep:
-    """How far the making, or the verification, of one is; the last step has it."""
-
-    stage: str
-    done: int
-    total: int
-    damage: tuple[str, ...] = ()
-    snapshot: Snapshot | None = None
-
-
-def create(engine: Engine, name: str, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:
+def create(engine: Engine, name: str, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotProgress]:
     """See Database.create_snapshot."""
     check_rate(rate)
     environment = engine.store.environment
@@ -102,7 +71,7 @@ def create(engine: Engine, name: str, rate: int, cancelled: Callable[[], bool]) 
             sync_folder(target.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    yield SnapshotStep("done", 1, 1, snapshot=made)
+    yield SnapshotProgress("done", 1, 1, snapshot=made)
 
 
 def _of_the_time(folder: Path) -> str:
@@ -111,7 +80,7 @@ def _of_the_time(folder: Path) -> str:
     return next(name for name in names if not _folder(folder, name).exists())
 
 
-def _copied(engine: Engine, part: Path, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:
+def _copied(engine: Engine, part: Path, rate: int, cancelled: Callable[[], bool]) -> Iterator[SnapshotProgress]:
     """The file."""
     began, total = time.monotonic(), used_bytes(engine.store.environment)
     copy = Copy(engine.store.environment, part / FILE)
@@ -120,9 +89,9 @@ def _copied(engine: Engine, part: Path, rate: int, cancelled: Callable[[], bool]
             _check(cancelled)
             if rate:
                 time.sleep(max(0.0, copy.copied / rate - (time.monotonic() - began)))
-            yield SnapshotStep("copying", min(copy.copied, total), total)
+            yield SnapshotProgress("copying", min(copy.copied, total), total)
         for _ in rounds(copy, lambda: _check(cancelled)):
-            yield SnapshotStep("catching up", 0, 0)
+            yield SnapshotProgress("catching up", 0, 0)
     except BaseException:
         copy.close()
         raise
@@ -134,7 +103,7 @@ def _check(cancelled: Callable[[], bool]) -> None:
         raise Cancelled("it was stopped; the store and its other snapshots are as they were")
 
 
-def _digest(file: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotStep, None, str]:
+def _digest(file: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotProgress, None, str]:
     """The SHA-256 of a file, in hex."""
     digest, done, total = hashlib.sha256(), 0, file.stat().st_size
     with open(file, "rb") as opened:
@@ -142,11 +111,11 @@ def _digest(file: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotStep
             _check(cancelled)
             digest.update(chunk)
             done += len(chunk)
-            yield SnapshotStep("adding up", done, total)
+            yield SnapshotProgress("adding up", done, total)
     return digest.hexdigest()
 
 
-def _checked(folder: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotStep, None, tuple[Held, ...]]:
+def _checked(folder: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotProgress, None, tuple[Held, ...]]:
     """The collections of a copy, every record of which was checked. DataLoss names what is wrong."""
     held: list[Held] = []
     with _CHECKING:
@@ -154,7 +123,7 @@ def _checked(folder: Path, cancelled: Callable[[], bool]) -> Generator[SnapshotS
     return tuple(held)
 
 
-def _looked_at(folder: Path, held: list[Held], cancelled: Callable[[], bool]) -> Iterator[SnapshotStep]:
+def _looked_at(folder: Path, held: list[Held], cancelled: Callable[[], bool]) -> Iterator[SnapshotProgress]:
     store = ReadingStore(folder, max(SMALLEST_MAP, 2 * (folder / FILE).stat().st_size))
     try:
         if told := list(store.unreadable().values()):
@@ -164,14 +133,14 @@ def _looked_at(folder: Path, held: list[Held], cancelled: Callable[[], bool]) ->
                 _check(cancelled)
                 if progress.damage:
                     raise DataLoss(f"the copy is damaged: {progress.damage[0]}; repair the store first")
-                yield SnapshotStep(f"checking {record.name}: {progress.stage}", progress.done, progress.total)
+                yield SnapshotProgress(f"checking {record.name}: {progress.stage}", progress.done, progress.total)
             held.append(Held(record.name, record.entries, record.setsum.hex()))
     finally:
         store.close()
         (folder / f"{FILE}-lock").unlink(missing_ok=True)
 
 
-def verify(folder: Path, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[SnapshotStep]:
+def verify(folder: Path, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[SnapshotProgress]:
     """See Database.verify_snapshot; `folder` is the store's."""
     known = find(folder, name)
     damage: list[str] = []
@@ -197,7 +166,7 @@ def verify(folder: Path, name: str, cancelled: Callable[[], bool] = lambda: Fals
         raise
     except AtlasError as error:
         damage.append(f"{name}: {error}")
-    yield SnapshotStep("done", 1, 1, tuple(damage), known)
+    yield SnapshotProgress("done", 1, 1, tuple(damage), known)
 
 
 def listed(folder: Path) -> list[Snapshot]:

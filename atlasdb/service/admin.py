@@ -10,7 +10,6 @@ from typing import TypeVar
 import grpc
 
 from atlasdb.engine.database import Database
-from atlasdb.engine.snapshot import Snapshot, SnapshotStep
 from atlasdb.engine.stats import CollectionStats
 from atlasdb.service.encoder import LazyEncoder
 from atlasdb.service.lifetime import STOPPING, Lifetime
@@ -19,6 +18,7 @@ from atlasdb.service.progress import Pace, told
 from atlasdb.service.reports import reports
 from atlasdb_contract.errors import Cancelled, Unavailable
 from atlasdb_contract.types import Progress
+from atlasdb_contract.upkeep import Snapshot, SnapshotProgress
 from atlasdb_contract.v1 import admin_pb2 as apb
 from atlasdb_contract.v1 import admin_pb2_grpc as agrpc
 
@@ -131,7 +131,7 @@ class Admin(agrpc.AdminServicer):
         return apb.DeleteSnapshotReply(bytes=self._database.delete_snapshot(request.name))
 
     def _snapshot(
-        self, begin: Callable[[Callable[[], bool]], Iterable[SnapshotStep]], context: Context
+        self, begin: Callable[[Callable[[], bool]], Iterable[SnapshotProgress]], context: Context
     ) -> Iterator[apb.SnapshotProgress]:
         def work(cancelled: Callable[[], bool], tell: Callable[[apb.SnapshotProgress], None]) -> None:
             pace = Pace()

@@ -19,11 +19,12 @@ from atlasdb_client.inserting import (
     column_requests,
     insert_requests,
 )
-from atlasdb_client.stats import CompactProgress, RepairProgress, Snapshot, SnapshotProgress, StoreStats
+from atlasdb_client.stats import RepairProgress, StoreStats
 from atlasdb_client.target import DEFAULT_TARGET, parse_target
 from atlasdb_contract import types as t
 from atlasdb_contract.codec import text_row
 from atlasdb_contract.errors import Internal, InvalidArgument
+from atlasdb_contract.upkeep import CompactProgress, Snapshot, SnapshotProgress
 from atlasdb_contract.v1.admin_pb2_grpc import AdminStub
 from atlasdb_contract.v1.knowledge_pb2 import InsertRequest
 from atlasdb_contract.v1.knowledge_pb2_grpc import KnowledgeStub

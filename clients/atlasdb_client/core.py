@@ -10,18 +10,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from atlasdb_client.inserting import TripleLike, VectorsLike, as_columns, as_triples, column_parts, parts
 from atlasdb_client.stats import (
     CollectionStats,
-    CompactProgress,
-    Held,
     Latency,
     Recall,
     RepairProgress,
-    Snapshot,
-    SnapshotProgress,
     StoreStats,
 )
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
 from atlasdb_contract.ids import Generation
+from atlasdb_contract.upkeep import CompactProgress, Held, Snapshot, SnapshotProgress
 from atlasdb_contract.v1 import admin_pb2 as apb
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import retrieval_pb2 as rpb

@@ -9,10 +9,10 @@ import pytest
 from worlds import BARE, MAP_BYTES, Stores, damage, facts, vectors
 
 from atlasdb.engine.database import Database
-from atlasdb.engine.snapshot import Snapshot
 from atlasdb.restore import restore
 from atlasdb.store import copying
 from atlasdb_contract.errors import AlreadyExists, Cancelled, DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from atlasdb_contract.upkeep import Snapshot
 
 
 def made(database: Database, name: str = "one") -> Snapshot:

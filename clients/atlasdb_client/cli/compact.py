@@ -6,7 +6,7 @@ from dataclasses import asdict
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
-from atlasdb_client.stats import CompactProgress
+from atlasdb_contract.upkeep import CompactProgress
 
 
 def compact(args: Namespace) -> int:

@@ -1,9 +1,10 @@
 """Every command and flag of `atlasdb`. Imports nothing heavy: `atlasdb --help` is quick."""
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -144,14 +145,25 @@ def _build(commands: Any) -> None:
 def _stats(commands: Any) -> None:
     parser = _command(commands, "stats", "stats:stats", "show the store in numbers", collection="optional")
     parser.add_argument(
-        "--watch", metavar="SECONDS", type=_pause, nargs="?", const=2.0, help="again and again (default: every 2)"
+        "--watch",
+        metavar="SECONDS",
+        type=_pause,
+        nargs="?",
+        const=2.0,
+        help="again and again (default: every 2)",
     )
 
 
 def _verify(commands: Any) -> None:
     text = "check every record; exit status 1 if any is damaged"
     parser = _command(commands, "verify", "admin:verify", text, collection="optional")
-    parser.add_argument("--rate", metavar="MB/S", type=_rate, default=0.0, help="read no faster (default: no limit)")
+    parser.add_argument(
+        "--rate",
+        metavar="MB/S",
+        type=_rate,
+        default=0.0,
+        help="read no faster (default: no limit)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where the last one was cut off")
 
 
@@ -166,9 +178,19 @@ def _compact(commands: Any) -> None:
     parser = _command(commands, "compact", "compact:compact", text, collection="none")
     parser.add_argument("--dry-run", action="store_true", help="say what it would free and take, and change nothing")
     parser.add_argument(
-        "--max-seconds", metavar="S", type=_seconds, default=0.0, help="stop after so long (default: never)"
+        "--max-seconds",
+        metavar="S",
+        type=_seconds,
+        default=0.0,
+        help="stop after so long (default: never)",
     )
-    parser.add_argument("--rate", metavar="MB/S", type=_rate, default=0.0, help="copy no faster (default: no limit)")
+    parser.add_argument(
+        "--rate",
+        metavar="MB/S",
+        type=_rate,
+        default=0.0,
+        help="copy no faster (default: no limit)",
+    )
 
 
 def _snapshot(commands: Any) -> None:
@@ -180,7 +202,13 @@ def _snapshot(commands: Any) -> None:
     create.add_argument(
         "name", metavar="NAME", nargs="?", default="", help="small letters, digits, _ . and -; default: the time"
     )
-    create.add_argument("--rate", metavar="MB/S", type=_rate, default=0.0, help="copy no faster (default: no limit)")
+    create.add_argument(
+        "--rate",
+        metavar="MB/S",
+        type=_rate,
+        default=0.0,
+        help="copy no faster (default: no limit)",
+    )
     _command(actions, "list", "snapshot:listing", "list the snapshots", collection="none")
     for name, told in (("verify", "check a snapshot; exit status 1 if it is damaged"), ("delete", "remove a snapshot")):
         _command(actions, name, f"snapshot:{name}", told, collection="none").add_argument("name", metavar="NAME")
@@ -249,34 +277,24 @@ def _positive(text: str) -> int:
     return number
 
 
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+def _between(least: float, most: float, what: str) -> Callable[[str], float]:
+    """A type of flags: a number of `what` from `least` to `most`."""
+
+    def number(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f"'{text}' is no number of {what} from {least:g} to {most:g}")
+        return found
+
     return number
 
 
-def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0.001 <= number < 1e9:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of megabytes a second")
-    return number
-
-
-def _pause(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0.1 <= number <= 86_400:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds from 0.1 to 86400")
-    return number
+_pause = _between(0.1, 86_400, "seconds")
+_seconds = _between(0.001, 1e9, "seconds")
+_rate = _between(0.066, 1e9, "megabytes a second")
 
 
 def _natural(text: str) -> int:

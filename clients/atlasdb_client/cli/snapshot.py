@@ -9,7 +9,7 @@ from atlasdb_client.cli import output
 from atlasdb_client.cli.extensions import Extension
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
-from atlasdb_client.stats import Snapshot, SnapshotProgress
+from atlasdb_contract.upkeep import Snapshot, SnapshotProgress
 
 RESTORE = Extension("snapshot restore", "atlasdb.restore:main")
 """Works on folders: the server's part of atlasdb has it."""
