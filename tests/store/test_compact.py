@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from worlds import BARE, MAP_BYTES, Stores, damage, facts, vectors
 
-from atlasdb.engine.compact import CompactStep
+from atlasdb_contract.upkeep import CompactProgress
 from atlasdb.engine.database import Database
 from atlasdb.store import copying
 from atlasdb_contract.codec import quantise
@@ -18,7 +18,7 @@ from atlasdb_contract.types import Triple, Vectors
 ROWS = quantise(np.random.default_rng(0).standard_normal((4, 16)).astype(np.float32))
 
 
-def compacted(database: Database, **options: object) -> CompactStep:
+def compacted(database: Database, **options: object) -> CompactProgress:
     *_, last = database.compact(**options)
     return last
 
@@ -143,7 +143,7 @@ def test_a_stopped_one_goes_on_where_it_was(
     fill(database, 6000)
     before = contents(database)
     first = database.compact(cancelled=lambda: len(steps) > 3)
-    steps: list[CompactStep] = []
+    steps: list[CompactProgress] = []
     with pytest.raises(Cancelled):
         list(map(steps.append, first))
     database.delete("facts", [before[0][0]]).result()
@@ -168,7 +168,7 @@ def test_a_full_disk_refuses_before_anything_is_copied(database: Database, monke
 
 def test_two_at_once_are_refused(database: Database) -> None:
     fill(database, 1000)
-    first: Iterator[CompactStep] = database.compact()
+    first: Iterator[CompactProgress] = database.compact()
     next(first)
     with pytest.raises(FailedPrecondition, match="being made"):
         next(database.compact())
