@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from worlds import BARE, MAP_BYTES, Stores, damage, facts, vectors
 
-from atlasdb_contract.upkeep import CompactProgress
 from atlasdb.engine.database import Database
 from atlasdb.store import copying
 from atlasdb_contract.codec import quantise
 from atlasdb_contract.errors import Cancelled, FailedPrecondition, ResourceExhausted
 from atlasdb_contract.types import Triple, Vectors
+from atlasdb_contract.upkeep import CompactProgress
 
 ROWS = quantise(np.random.default_rng(0).standard_normal((4, 16)).astype(np.float32))
 
