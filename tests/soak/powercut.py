@@ -16,18 +16,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from atlasdb.engine.database import Database
-from atlasdb.store.environment import FILE, NEW_FILE
+from atlasdb.store.environment import FILE
 from atlasdb_contract.errors import AtlasError
 
 from .forked import Broken, Child, Ended, Late, Say, forked
 from .ledger import MAP_BYTES, Ledger, Step
 from .recorded import MARKS, STORE
-from .recording import CALLS, MODES, Disk, Event, Mark, events
+from .recording import CALLS, MODES, Disk, Event, Mark, Named, events
 from .tally import Skip, Tally
 
 IMAGES = 250
 """Of one recording."""
 STEPS = 40
+NEAR = 6
+"""Events."""
 MEMORY = Path("/dev/shm")
 IMAGE_SECONDS = 60.0
 
@@ -36,7 +38,8 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
     """See the module."""
     happened = record(folder, seed)
     tally.figures["events recorded"] += len(happened)
-    points = sorted(np.random.default_rng([seed, 1]).integers(0, len(happened) + 1, IMAGES).tolist())
+    tally.figures["compactions recorded"] += len(_swaps(happened))
+    points = _points(happened, np.random.default_rng([seed, 1]))
     first = 0
     with memory("image") as scratch:
         while first < IMAGES and not tally.over():
@@ -46,6 +49,21 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
                 first = _hear(child, first, tally)
             finally:
                 child.close()
+
+
+def _swaps(happened: list[Event]) -> list[int]:
+    """Where a compacted file took the store's place."""
+    names = [event.files[0][0] if isinstance(event, Named) else "" for event in happened]
+    return [at for at, name in enumerate(names) if name.startswith(f"{FILE}.copy")]
+
+
+def _points(happened: list[Event], rng: np.random.Generator) -> list[int]:
+    """After how many events the power goes, in order: anywhere, and often where a file takes another's place."""
+    points = rng.integers(0, len(happened) + 1, IMAGES)
+    if swaps := _swaps(happened):
+        near = rng.choice(swaps, IMAGES // 5) + rng.integers(-NEAR, NEAR + 1, IMAGES // 5)
+        points[: len(near)] = np.clip(near, 0, len(happened))
+    return sorted(points.tolist())
 
 
 @contextmanager
@@ -82,7 +100,7 @@ def record(folder: Path, seed: int) -> list[Event]:
         raise Skip(f"strace may not trace here: {done.stderr.strip().splitlines()[-1]}")
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return events(log, folder / STORE / FILE, folder / STORE / NEW_FILE, folder / MARKS)
+    return events(log, folder / STORE, FILE, folder / MARKS)
 
 
 def _hear(child: Child, first: int, tally: Tally) -> int:
@@ -132,8 +150,8 @@ class _Images:
             say((number, mode, point, None))
             store = self.scratch / str(number)
             store.mkdir()
-            named = disk.named or (disk.renamed and rng.random() < 0.5)
-            (store / (FILE if named else NEW_FILE)).write_bytes(disk.image(mode, rng))
+            for name, content in disk.image(mode, rng).items():
+                (store / name).write_bytes(content)
             problems = _check(store, ledger, list(pending))
             if problems:
                 shutil.copytree(store, self.folder / f"image-{number}", dirs_exist_ok=True)

@@ -18,14 +18,8 @@ STORE = "data"
 def main(folder: Path, seed: int, steps: int) -> None:
     """Act, then end."""
     marks = os.open(folder / MARKS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    # a recording follows one file: a compaction puts another in its place
-    actor = Actor(
-        folder / STORE,
-        Ledger(),
-        np.random.default_rng(seed),
-        lambda said: os.write(marks, pickle.dumps(said)),
-        quiet=("build", "fold", "snapshot"),
-    )
+    rng = np.random.default_rng(seed)
+    actor = Actor(folder / STORE, Ledger(), rng, lambda said: os.write(marks, pickle.dumps(said)))
     actor.run(steps)
 
 
