@@ -12,6 +12,7 @@ from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
 from atlasdb_client.vectors import VectorFiles
 from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.quantities import duration
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig
 
 
@@ -59,7 +60,7 @@ def _vectors(args: Namespace) -> VectorFiles | None:
 def _print(collection: str, entries: int, report: loader.LoadReport) -> None:
     rate = report.acked / report.seconds if report.seconds else 0.0
     print(
-        f"{collection}: {output.plural(report.acked, 'triple')} in {output.duration(report.seconds)} ({rate:,.0f}/s): "
+        f"{collection}: {output.plural(report.acked, 'triple')} in {duration(report.seconds)} ({rate:,.0f}/s): "
         f"{output.plural(report.created, 'entry')} new, {output.plural(report.existing, 'triple')} there already; "
         f"{output.plural(entries, 'entry')} in all"
     )
