@@ -1,6 +1,5 @@
 """load: files into a collection."""
 
-import sys
 from argparse import Namespace
 from dataclasses import asdict
 
@@ -11,6 +10,7 @@ from atlasdb_client.cli.collections import config_of
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
 from atlasdb_client.vectors import VectorFiles
+from atlasdb_contract.command import complain
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.quantities import duration
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig
@@ -37,11 +37,8 @@ def load(args: Namespace) -> int:
     else:
         _print(args.collection, entries, report)
     if report.interrupted:
-        print(
-            f"atlasdb: error: stopped; {output.plural(report.acked, 'triple')} of the load are stored, "
-            "and the same command continues",
-            file=sys.stderr,
-        )
+        stored = output.plural(report.acked, "triple")
+        complain(f"stopped; {stored} of the load are stored, and the same command continues")
         return 1
     if not report.acked:
         raise InvalidArgument(f"nothing was loaded; the first of the bad lines is {report.problems[0]}")
