@@ -13,7 +13,7 @@ from atlasdb.format import StoredEntry
 from atlasdb.store import entries, postings, tombstones, trees, values
 from atlasdb.store.changes import Lookup
 from atlasdb.store.directory import Directory, Layout, extended
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.opened import Tables, Txn
 from atlasdb.store.owners import having
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.trees import TreeCache, Woods
