@@ -1,6 +1,5 @@
 """`atlasdb serve`: one store folder, one process that writes and perhaps readers beside it, until a signal."""
 
-import argparse
 import logging
 import os
 import signal
@@ -10,20 +9,14 @@ from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 
-from atlasdb.settings import PREFIX, Settings
-from atlasdb_contract.errors import AtlasError, InvalidArgument
+from atlasdb.settings import ONE_THREAD, PREFIX, Settings
+from atlasdb_contract.command import OK, Parser, command
 from atlasdb_contract.polling import poll_in_place
 
-OK, FAILED, MISUSED = 0, 1, 2
-"""Exit status."""
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
-"""In our processes, unless the user chose: each request has a thread already, and theirs would push each other off the
-cores. OpenBLAS reads it when numpy is imported."""
 
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The flags; each not given is looked up in the environment as ATLASDB_<FLAG>."""
-    flags = argparse.ArgumentParser(
+    flags = Parser(
         prog="atlasdb serve",
         description="Serve the store in a folder over gRPC.",
         epilog=f"Each flag can also be given as an environment variable: --data as {PREFIX}DATA, and so on.",
@@ -50,23 +43,16 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+@command("atlasdb")
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT. 0: stopped as asked; 1: could not serve; 2: wrong flags."""
-    try:
-        settings = Settings.gather(vars(parser().parse_args(argv)))
-    except SystemExit as leave:
-        return OK if not leave.code else MISUSED
-    except InvalidArgument as error:
-        print(f"atlasdb: {error}", file=sys.stderr)
-        return MISUSED
+    flags = parser()
+    with flags.judging():
+        settings = Settings.gather(vars(flags.parse_args(argv)))
     os.environ.setdefault(*ONE_THREAD)
     poll_in_place()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    try:
-        serve(settings)
-    except AtlasError as error:
-        print(f"atlasdb: {error}", file=sys.stderr)
-        return FAILED
+    serve(settings)
     return OK
 
 

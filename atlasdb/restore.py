@@ -5,24 +5,22 @@ copy       its file beside the store's, read back and synced
 swap       the copy takes the store's name; whatever stops this, the store is the one or the other, whole
 """
 
-import argparse
 import fcntl
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition
+from atlasdb_contract.command import OK, Parser, command
+from atlasdb_contract.errors import DataLoss, FailedPrecondition
 
-OK, FAILED, MISUSED = 0, 1, 2
 CHUNK = 8 << 20
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The flags."""
-    flags = argparse.ArgumentParser(prog="atlasdb snapshot restore", description="Restore a store from a snapshot.")
+    flags = Parser(prog="atlasdb snapshot restore", description="Restore a store from a snapshot.")
     flags.add_argument("name", metavar="NAME", help="the snapshot")
     flags.add_argument("--data", metavar="DIR", type=Path, required=True, help="the folder of the store it was made of")
     flags.add_argument("--to", metavar="DIR", type=Path, help="the folder to restore to (default: that store's)")
@@ -31,17 +29,11 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+@command("atlasdb")
 def main(argv: Sequence[str]) -> int:
     """0: restored; 1: not, and all is as it was; 2: wrong flags."""
-    try:
-        args = parser().parse_args(argv)
-    except SystemExit as leave:
-        return OK if not leave.code else MISUSED
-    try:
-        entries = restore(args.data, args.name, args.to or args.data, args.force)
-    except AtlasError as error:
-        print(f"atlasdb: error: {error}", file=sys.stderr)
-        return FAILED
+    args = parser().parse_args(argv)
+    entries = restore(args.data, args.name, args.to or args.data, args.force)
     target = str(args.to or args.data)
     told = {"name": args.name, "folder": target, "entries": entries}
     print(json.dumps(told, indent=2) if args.json else f"restored {args.name} to {target}: {entries:,} entries")

@@ -8,6 +8,9 @@ from pathlib import Path
 from atlasdb_contract.errors import InvalidArgument
 
 PREFIX = "ATLASDB_"
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""In our processes, unless the user chose: each request has a thread already, and theirs would push each other off the
+cores. OpenBLAS reads it when numpy is imported."""
 
 
 @dataclass(frozen=True, slots=True)

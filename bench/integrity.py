@@ -31,7 +31,7 @@ K = 16
 NAME = "facts"
 BATCH = 1000
 CHECKS: dict[str, Callable[[View], Iterable[int] | None]] = {
-    "known": lambda view: view.doubted(),
+    "known": lambda view: view.doubted(view.woods()),
     "every": lambda _: None,
     "none": lambda _: (),
 }
@@ -70,7 +70,7 @@ def exact(database: Database, rounds: int) -> list[dict[str, float]]:
     for count in (1, 8, 32):
         rows = drawn(count, 7)
         with database._engine.store.view(NAME) as view:
-            work = [lambda check=check: scan(view.forest(), rows, K, check(view)) for check in CHECKS.values()]  # noqa: B023
+            work = [lambda check=check: scan(view.woods().forest, rows, K, check(view)) for check in CHECKS.values()]  # noqa: B023
             for one in work:
                 one()
             lines.append({"rows": count, **dict(zip(CHECKS, best(rounds, *work), strict=True))})

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from world import Ints, World
 
 from atlasdb.engine.database import Database
-from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, TripleColumns, Vectors
+from atlasdb_contract.columns import TripleColumns
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, InsertAck, Vectors
 
 NAME = "facts"
 BATCH = 8192

@@ -3,24 +3,13 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from atlasdb_client.target import DEFAULT_TARGET
-from atlasdb_contract.errors import AtlasError
+from atlasdb_contract.command import Parser, command
 
 SERVER_VARIABLE = "ATLASDB_SERVER"
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say it and leave with 2."""
-        print(f"atlas-llm: error: {message}; see '{self.prog} --help'", file=sys.stderr)
-        raise SystemExit(2)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -159,19 +148,13 @@ def run_train(args: argparse.Namespace) -> int:
     return train_from_store(args)
 
 
+@command("atlas-llm")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the entry point of `atlas-llm`."""
-    try:
-        args = build_parser().parse_args(argv)
-        if args.run is not run_train:
-            from llm_runtime.reader import quiet
+    args = build_parser().parse_args(argv)
+    if args.run is not run_train:
+        from llm_runtime.reader import quiet
 
-            quiet()
-        status: int = args.run(args)
-    except AtlasError as error:
-        print(f"atlas-llm: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("atlas-llm: error: stopped", file=sys.stderr)
-        return 1
+        quiet()
+    status: int = args.run(args)
     return status

@@ -19,8 +19,9 @@ from atlasdb.engine.engine import Engine
 from atlasdb.store import dropping
 from atlasdb.store.copying import Copy, check_disk, rounds, used_bytes
 from atlasdb.store.dropping import Dead
-from atlasdb.store.environment import FILE, TABLES
+from atlasdb.store.environment import FILE
 from atlasdb.store.index import Space
+from atlasdb.store.opened import TABLES
 from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, NotFound
 from atlasdb_contract.upkeep import CompactProgress
 

@@ -30,6 +30,7 @@ from atlasdb.engine.sampler import Sampler
 from atlasdb.engine.stats import StoreStats, stats
 from atlasdb.engine.upkeep import Upkeep
 from atlasdb.engine.verify import verify
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.types import (
     UNLIMITED,
@@ -44,7 +45,6 @@ from atlasdb_contract.types import (
     InsertAck,
     Progress,
     Quota,
-    TripleColumns,
     Vectors,
 )
 from atlasdb_contract.upkeep import CompactProgress, Snapshot, SnapshotProgress

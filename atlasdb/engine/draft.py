@@ -17,8 +17,9 @@ from atlasdb.ingest.phrases import Phrasing
 from atlasdb.siphash import Salt, of_spans
 from atlasdb.store.identity import Facts, subject_hashes, text_identities
 from atlasdb.store.registry import CollectionRecord
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import NO_ENCODER, Ids, Refusal, Triple, TripleColumns, Vectors
+from atlasdb_contract.types import NO_ENCODER, Ids, Refusal, Triple, Vectors
 
 Positions = npt.NDArray[np.int64]
 

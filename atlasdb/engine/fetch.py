@@ -9,6 +9,7 @@ from atlasdb.engine.insert import encode
 from atlasdb.engine.meters import Asked
 from atlasdb.engine.quarantine import answered, values_of
 from atlasdb.engine.read import EntryFields, entries_of
+from atlasdb.store.trees import Woods
 from atlasdb.store.view import View
 from atlasdb.tree.descend import descend
 from atlasdb.tree.rank import Found, scan
@@ -27,8 +28,9 @@ def fetch(engine: Engine, name: str, rows: Vectors, k: int, beams: Beams, exact:
     check_limits(rows, k)
 
     def answer(view: View) -> tuple[Found, Vectors, Generation, int]:
-        found = _find(view, rows, k, beams, exact)
-        return found, values_of(view, found.value_ids), view.record.generation, view.woods().out
+        woods = view.woods()
+        found = _find(view, woods, rows, k, beams, exact)
+        return found, values_of(view, found.value_ids), view.record.generation, woods.out
 
     found, values, generation, out = answered(engine, name, answer)
     c = found.cost
@@ -53,11 +55,11 @@ def _check_limit(what: str, number: int) -> None:
         raise InvalidArgument(f"{what} is {number}; it goes from 1 to {BLOCK_LIMIT}")
 
 
-def _find(view: View, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found:
+def _find(view: View, woods: Woods, rows: Vectors, k: int, beams: Beams, exact: bool) -> Found:
     check_dimension(view, rows)
     if exact:
-        return scan(view.forest(), rows, k, view.doubted())
-    return descend(view.forest(), rows, k, beams)
+        return scan(woods.forest, rows, k, view.doubted(woods))
+    return descend(woods.forest, rows, k, beams)
 
 
 def check_dimension(view: View, rows: Vectors) -> None:
@@ -75,7 +77,7 @@ def search(engine: Engine, name: str, text: str, k: int, exact: bool) -> list[Hi
     vector = encode(engine, name, [text])
 
     def answer(view: View) -> tuple[Found, dict[EntryId, Entry]]:
-        found = _find(view, text_row(vector), k, Beams(), exact)
+        found = _find(view, view.woods(), text_row(vector), k, Beams(), exact)
         read = entries_of(view, list(view.entries(found.ids)), EntryFields(texts=True))
         return found, {entry.id: entry for entry in read}
 

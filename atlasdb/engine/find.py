@@ -4,7 +4,8 @@ import numpy as np
 
 from atlasdb.engine.draft import facts_of
 from atlasdb.engine.engine import Engine
-from atlasdb_contract.types import Ids, TripleColumns
+from atlasdb_contract.columns import TripleColumns
+from atlasdb_contract.types import Ids
 
 
 def find(engine: Engine, name: str, triples: TripleColumns) -> Ids:

@@ -16,8 +16,9 @@ from atlasdb.engine.build import build
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.remake import Remade, damaged_values, keyless, remade
 from atlasdb.store import mending
-from atlasdb.store.environment import TABLES, records_from
 from atlasdb.store.mending import Piece
+from atlasdb.store.opened import TABLES
+from atlasdb.store.records import records_from
 from atlasdb.store.view import View
 from atlasdb.store.writer import WriteTxn
 from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss

@@ -20,7 +20,6 @@ import numpy as np
 
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.meters import Asked, Sample
-from atlasdb.store.view import View
 from atlasdb.tree.descend import descend
 from atlasdb.tree.image import Forest
 from atlasdb.tree.rank import slots_in
@@ -121,9 +120,6 @@ def measure(engine: Engine, asked: Asked, rest: Callable[[], None]) -> Sample | 
         delta = [_copied(forest, number) for number in range(forest.bases[-1], len(forest.slots.counts))]
         records, dead, out = forest.bases[-1], forest.dead, forest.out
 
-    def same(view: View) -> bool:
-        return view.record.id == record.id and view.woods().trees == woods.trees
-
     def compare(part: _Part) -> None:
         step = max(1, AT_ONCE // len(asked.rows))
         for start in range(0, len(part.weights), step):
@@ -135,9 +131,10 @@ def measure(engine: Engine, asked: Asked, rest: Callable[[], None]) -> Sample | 
         compare(part)
     for number in range(records):
         with engine.store.view(asked.name) as view:
-            if not same(view):
+            now = view.woods()
+            if view.record.id != record.id or now.trees != woods.trees:
                 return None
-            as_it_was = replace(view.forest(), dead=dead, out=out)
+            as_it_was = replace(now.forest, dead=dead, out=out)
             part = _copied(as_it_was, number)
         compare(part)
     judged = exact.judged(found.keys)

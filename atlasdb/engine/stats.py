@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from atlasdb import format as fmt
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.meters import Measured, Sample, of_collection
-from atlasdb.store.environment import TABLES
+from atlasdb.store.opened import TABLES
 from atlasdb.store.recent import Counted
 from atlasdb.store.view import View
 from atlasdb.tree.summary import added

@@ -20,6 +20,7 @@ from atlasdb.engine.engine import Engine
 from atlasdb.engine.repair import repair
 from atlasdb.store.registry import CollectionRecord
 from atlasdb_contract.errors import AtlasError, Cancelled, DataLoss, NotFound
+from atlasdb_contract.quantities import size
 
 log = logging.getLogger("atlasdb.engine")
 
@@ -123,8 +124,7 @@ class Upkeep:
             if worth(self._engine, self._compact_above, LEAST_GAIN):
                 for step in Compaction(self._engine, self.stopped_for, self._has_work).run(dry_run=False):
                     if step.stage == "done":
-                        before, after = step.file_bytes / 1e6, step.after_bytes / 1e6
-                        log.info("compacted: %.0f MB became %.0f MB", before, after)
+                        log.info("compacted: %s became %s", size(step.file_bytes), size(step.after_bytes))
         except Cancelled:
             pass
         except Exception as error:  # noqa: BLE001 - the file stays as it is

@@ -7,7 +7,8 @@ import msgpack
 
 from atlasdb.engine.engine import Engine
 from atlasdb.engine.rates import check_rate
-from atlasdb.store.check import Check, Cursor
+from atlasdb.store.check import Check
+from atlasdb.store.cursor import Cursor
 from atlasdb_contract.errors import DataLoss, InvalidArgument
 from atlasdb_contract.types import Progress
 

@@ -9,32 +9,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
-from atlasdb_contract.errors import AtlasError, FailedPrecondition, InvalidArgument
+from atlasdb.settings import ONE_THREAD
+from atlasdb_contract.command import OK, Parser, command
+from atlasdb_contract.errors import FailedPrecondition, InvalidArgument
 
-OK, FAILED, MISUSED = 0, 1, 2
-"""Exit status."""
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
-"""As in a server."""
 _NUMBER = re.compile(r"\d[\d_,]*(\.\d+)?([eE][+-]?\d{1,2})?")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say it and leave with 2."""
-        print(f"atlasdb: error: {message}; see '{self.prog} --help'", file=sys.stderr)
-        raise SystemExit(MISUSED)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The flags; the shape's have the figures of three real graphs as defaults."""
-    flags = _Parser(
+    flags = Parser(
         prog="atlasdb plan",
         description="Tell what a collection of some size needs on this machine, from a trial of some ten seconds.",
-        allow_abbrev=False,
     )
     flags.add_argument("--entries", metavar="N", required=True, help="how many entries: 1e9, 10_000_000 or plain")
     flags.add_argument("--dim", metavar="D", default="384", help="dimension of the vectors (default 384)")
@@ -51,35 +38,31 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+@command("atlasdb")
 def main(argv: Sequence[str]) -> int:
     """Plan. 0: printed; 1: could not be worked out; 2: wrong flags."""
-    try:
-        args = parser().parse_args(argv)
-    except SystemExit as leave:
-        return OK if not leave.code else MISUSED
+    flags = parser()
+    args = flags.parse_args(argv)
     os.environ.setdefault(*ONE_THREAD)
-    try:
-        _plan(args)
-    except AtlasError as error:
-        print(f"atlasdb: error: {error}", file=sys.stderr)
-        return MISUSED if isinstance(error, InvalidArgument) else FAILED
+    _plan(flags, args)
     return OK
 
 
-def _plan(args: argparse.Namespace) -> None:
+def _plan(flags: Parser, args: argparse.Namespace) -> None:
     from atlasdb.planning.estimate import Machine, estimated
     from atlasdb.planning.report import text
     from atlasdb.planning.shape import Shape
     from atlasdb.planning.trials import run
 
-    shape = Shape(
-        whole("--entries", args.entries),
-        whole("--dim", args.dim),
-        number("--text-bytes", args.text_bytes),
-        number("--heads", args.heads),
-        number("--distinct-keys", args.distinct_keys),
-        number("--values", args.values),
-    )
+    with flags.judging():
+        shape = Shape(
+            whole("--entries", args.entries),
+            whole("--dim", args.dim),
+            number("--text-bytes", args.text_bytes),
+            number("--heads", args.heads),
+            number("--distinct-keys", args.distinct_keys),
+            number("--values", args.values),
+        )
     data = Path(args.data)
     if not (data.is_dir() and os.access(data, os.W_OK | os.X_OK)):
         raise FailedPrecondition(f"{data} is no folder that can be written; give --data a folder on the disk you mean")

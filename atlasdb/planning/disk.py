@@ -16,8 +16,9 @@ from atlasdb.engine.packing import packed
 from atlasdb.matrices import EntryRows
 from atlasdb.planning.shape import Shape
 from atlasdb.store import entries, nodes, postings, values
-from atlasdb.store.environment import Environment, Tables, Txn
+from atlasdb.store.environment import Environment
 from atlasdb.store.index import RUN_PAIRS, Index, Space
+from atlasdb.store.opened import Tables, Txn
 from atlasdb.tree import build, codes, graph
 from atlasdb.tree.image import node_rows
 from atlasdb.tree.slots import Slots

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from atlasdb.planning.shape import Shape
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import Floats, TripleColumns, Vectors
+from atlasdb_contract.columns import TripleColumns
+from atlasdb_contract.types import Floats, Vectors
 
 RELATIONS = 64
 ROWS = 4

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from atlasdb.engine.database import MAP_BYTES
 from atlasdb.planning.building import STAGES
 from atlasdb.planning.estimate import Plan
+from atlasdb_contract.quantities import duration, microseconds, size
 
 FOOTNOTE = """\
 Bytes are those of records that the store's code wrote; times are a short trial's on this machine, and grow as
@@ -71,32 +72,3 @@ def warnings(plan: Plan) -> list[str]:
             f"The {plan.machine.cores} cores had other work (load {plan.machine.busy:.1f}): times are less sure."
         )
     return [*found, ""] if found else []
-
-
-def size(count: float) -> str:
-    """Bytes: "512 B", "1.5 MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds: "0.42 s", "13 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60) if minutes >= 60 else (0, minutes)
-    if not hours:
-        return f"{minutes} min {rest} s"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min"
-
-
-def microseconds(number: float) -> str:
-    """Microseconds: "250 µs", "2.5 ms", "1.2 s"."""
-    for unit, step in (("µs", 1.0), ("ms", 1e3)):
-        if number < 999.5 * step:
-            return f"{number / step:.3g} {unit}"
-    return f"{number / 1e6:.3g} s"

@@ -11,8 +11,9 @@ from atlasdb.service.lifetime import Lifetime
 from atlasdb.service.limits import IDS, TEXTS, at_most, check_reply, check_triples
 from atlasdb.service.room import Room
 from atlasdb_contract import codec
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.ids import EntryId
-from atlasdb_contract.types import Entry, TripleColumns, Vectors
+from atlasdb_contract.types import Entry, Vectors
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import knowledge_pb2_grpc as kgrpc
 

@@ -6,8 +6,8 @@ import numpy as np
 from google.protobuf.message import Message
 
 from atlasdb_contract.codec import CHUNK_COLUMNS, CHUNK_TRIPLES, MESSAGE_LIMIT
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import InvalidArgument
-from atlasdb_contract.types import TripleColumns
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from atlasdb.engine.database import Database
 from atlasdb_contract.codec import quantise
-from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Triple, TripleColumns, Vectors
+from atlasdb_contract.columns import TripleColumns
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Triple, Vectors
 
 log = logging.getLogger("atlasdb.service")
 

@@ -14,9 +14,10 @@ from atlasdb.format import Flag
 from atlasdb.matrices import EntryRows
 from atlasdb.store import entries, postings, registry, tombstones, values
 from atlasdb.store.directory import Directory, Layout, extended
-from atlasdb.store.environment import Tables, Txn, table_bytes
 from atlasdb.store.identity import Facts
 from atlasdb.store.index import Index, Space
+from atlasdb.store.opened import Tables, Txn
+from atlasdb.store.records import table_bytes
 from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import ResourceExhausted

@@ -15,23 +15,21 @@ Damage is told in sentences; one about many entries names the first of them.
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
-import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb import crc, matrices, setsum
 from atlasdb import format as fmt
-from atlasdb.format import Flag, Level
-from atlasdb.store import entries, nodes, postings, tombstones, trees, values
-from atlasdb.store.environment import records_from
+from atlasdb import matrices, setsum
+from atlasdb.format import Flag
+from atlasdb.store import entries, leading, postings, tombstones, trees, unsound, values
+from atlasdb.store.cursor import STAGES, Cursor
 from atlasdb.store.identity import facts_of
 from atlasdb.store.index import Index, Space
+from atlasdb.store.records import records_from
 from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.store.store import Store
 from atlasdb.store.view import View
-from atlasdb.tree.check import problems
 from atlasdb.tree.slots import Positions, Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Ids, Progress
@@ -42,32 +40,8 @@ VIEW_BYTES = 8 << 20
 """Of records that one view looks at."""
 RESTARTS = 8
 """Times that a stage begins again as builds go on."""
-STAGES = ("entries", "values", "postings", "index", "trees")
 
 Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(slots=True)
-class Cursor:
-    """How far a check is: the stage, the next key, and what was added up. `as_of`: deletions and trees at the start."""
-
-    stage: str = STAGES[0]
-    at: bytes = b""
-    part: int = 0
-    """Of the postings: which tree; the number of trees: the delta."""
-    sums: bytes = setsum.EMPTY
-    counts: list[int] = field(default_factory=lambda: [0] * 4)
-    as_of: list[int] = field(default_factory=list)
-
-    def packed(self) -> bytes:
-        """To go on from later."""
-        content: bytes = msgpack.packb([self.stage, self.at, self.part, self.sums, self.counts, self.as_of])
-        return content
-
-    @staticmethod
-    def of(packed: bytes) -> "Cursor":
-        """What `packed` gave."""
-        return Cursor(*msgpack.unpackb(packed))
 
 
 class Check:
@@ -227,7 +201,7 @@ class Check:
                     identities, vectors = matrices.open_values(dimension, key, record)
                 except DataLoss as error:
                     self._doubt(error)
-                    out += _bad_values(dimension, key, record)
+                    out += unsound.values_of(dimension, key, record)
                     continue
                 ids = np.arange(first, first + len(vectors), dtype=np.uint64)
                 ids = ids[ids < self._record.next_value]
@@ -283,7 +257,7 @@ class Check:
                     slots = matrices.open_slots(self._record.dimension, key, record)
                 except DataLoss as error:
                     self._doubt(error)
-                    out += _bad_slots(self._record.dimension, key, record)
+                    out += unsound.slots_of(self._record.dimension, key, record)
                     continue
                 self._slots(view, tree, key, slots)
             if not more:
@@ -375,60 +349,19 @@ class Check:
             with self._store.view(self._name) as view:
                 for key, record in self._some(view, "index"):
                     more = True
-                    self._index_record(view, key, record)
+                    self._damage += leading.index_damage(view, key, record)
             yield self._told(1, 0)
         yield self._told(1, 1)
-
-    def _index_record(self, view: View, key: bytes, record: memoryview) -> None:
-        space, kind, number = fmt.INDEX_KEY.unpack(key)
-        try:
-            fmt.check("index", key, record)
-        except DataLoss as error:
-            self._damage.append(str(error))
-            return
-        if kind == fmt.IndexKind.SWEEP:
-            return
-        hashes, ids = fmt.open_pairs(record)
-        what = f"{self._name}: a record of the index of {Space(space).name}"
-        if (hashes[1:] < hashes[:-1]).any() or (kind == fmt.IndexKind.LEAF and len(hashes) and hashes[0] < number):
-            self._damage.append(f"{what} is out of order")
-        limit = view.record.next_entry if space == Space.TRIPLES else view.record.next_value
-        if (ids == 0).any() or (ids >= limit).any():
-            self._damage.append(f"{what} leads to what was never given")
 
     def _trees(self) -> Iterator[Progress]:
         for done, tree in enumerate(self._record.trees):
             with self._store.view(self._name) as view:
                 if tree in view.record.trees:
-                    self._tree(view, tree)
+                    damage, read = leading.tree_damage(view, tree, self._doubt)
+                    self._damage += damage
+                    self.read += read
             yield self._told(len(self._record.trees), done + 1)
         yield self._told(1, 1)
-
-    def _tree(self, view: View, tree: TreeRecord) -> None:
-        dimension, parts, bad = self._record.dimension, [], False
-        for key, record in nodes.of_level(view.txn, view.tables, tree.generation, Level.INTER):
-            self.read += len(record)
-            try:
-                parts.append(matrices.open_nodes(dimension, key, record)[0])
-            except DataLoss as error:
-                self._doubt(error)
-                bad = True
-        try:
-            for part in range((tree.last - tree.first >> matrices.PLACES_SHIFT) + 1):
-                nodes.places(view.txn, view.tables, tree.generation, part)
-            nodes.summary(view.txn, view.tables, tree.generation)
-            image, *_ = trees.read(view.txn, view.tables, tree, dimension)
-        except DataLoss as error:
-            self._damage.append(str(error))
-            return
-        if bad:
-            return
-        firsts, counts, links = (np.concatenate([part[name] for part in parts]) for name in ("first", "count", "links"))
-        starts = np.append(firsts.astype(np.int64), int(firsts[-1]) + int(counts[-1]))
-        told = problems(image.root_starts, links, starts, tree.slots)
-        if (np.diff(starts) != counts).any():
-            told.append("a node's slots do not end where the next one's begin")
-        self._damage += [f"{self._name}: generation {tree.generation}: {what}" for what in told]
 
 
 def _held(index: Index, hashes: Ids, ids: Ids) -> Bools:
@@ -451,26 +384,3 @@ def _readable(view: View) -> Iterator[Slots]:
         for key, record in source:
             with suppress(DataLoss):
                 yield matrices.open_slots(dimension, key, record)
-
-
-def _bad_slots(dimension: int, key: bytes, record: memoryview) -> list[Out]:
-    """The slots of a damaged record that fetches are to leave out; those that can't be told apart they find out."""
-    with suppress(DataLoss):
-        slots = matrices.lent_slots(dimension, key, record)
-        checks, seals = matrices.slot_checks(dimension, key, record)
-        bad = crc.of_keys(slots.subjects, slots.keys) != checks
-        owners = np.repeat(np.arange(len(slots)), np.diff(slots.starts))
-        bad[owners[crc.of_entries(slots.ids, slots.value_ids, checks[owners]) != seals]] = True
-        return [Out("postings", key, row) for row in np.flatnonzero(bad).tolist()]
-    return []
-
-
-def _bad_values(dimension: int, key: bytes, record: memoryview) -> list[Out]:
-    """The values of a damaged record that fetches are to leave out."""
-    with suppress(DataLoss):
-        _, vectors = matrices.lent_values(dimension, key, record)
-        first = int.from_bytes(key, "big")
-        ids = np.arange(first, first + len(vectors), dtype=np.uint64)
-        checks = np.frombuffer(record, "<u4", len(ids), matrices.value_offsets(len(ids)).checks)
-        return [Out("values", key, row) for row in np.flatnonzero(crc.of_values(ids, vectors) != checks).tolist()]
-    return []

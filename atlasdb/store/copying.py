@@ -21,9 +21,11 @@ import lmdb
 from atlasdb import format as fmt
 from atlasdb.store import registry
 from atlasdb.store.barred import owner
-from atlasdb.store.environment import RESERVE_BYTES, Environment, mapped_errors, records_from
+from atlasdb.store.environment import RESERVE_BYTES, Environment
+from atlasdb.store.errors import mapped_errors
 from atlasdb.store.opened import TABLES, Db, Opened, Tables, Txn, table_name
 from atlasdb.store.pages import is_table
+from atlasdb.store.records import records_from
 from atlasdb_contract.errors import DataLoss, Internal, ResourceExhausted
 from atlasdb_contract.ids import CollectionId
 

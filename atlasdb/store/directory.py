@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import format as fmt
-from atlasdb.store.environment import Db, Record, Txn, records_from
+from atlasdb.store.opened import Db, Txn
+from atlasdb.store.records import Record, records_from
 from atlasdb.store.trees import ITS_OWN_PAGES, address
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Ids

@@ -20,8 +20,8 @@ from atlasdb import matrices
 from atlasdb.matrices import EntryRows
 from atlasdb.store import postings
 from atlasdb.store.changes import Changes
-from atlasdb.store.environment import Record, records_from
 from atlasdb.store.index import Space
+from atlasdb.store.records import Record, records_from
 from atlasdb.store.store import Store
 from atlasdb.store.view import View
 from atlasdb.store.writer import WriteTxn

@@ -15,8 +15,8 @@ from atlasdb import format as fmt
 from atlasdb.format import Flag, StoredEntry
 from atlasdb.matrices import EntryRows
 from atlasdb.store.directory import SHORT, Directory, Layout
-from atlasdb.store.environment import Tables, Txn
 from atlasdb.store.identity import Facts
+from atlasdb.store.opened import Tables, Txn
 from atlasdb.tree.kernels import pointer, u64
 from atlasdb.tree.scoring import u32
 from atlasdb_contract.errors import DataLoss

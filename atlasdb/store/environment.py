@@ -4,7 +4,6 @@ No WRITEMAP (a stray write would reach the disk), no NOSYNC (an ack means durabl
 the life of the process, keeps a second server out: LMDB itself would let it in.
 """
 
-import errno
 import fcntl
 import logging
 import os
@@ -13,34 +12,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import lmdb
 
 from atlasdb import format as fmt
 from atlasdb.store import pages
 from atlasdb.store.barred import Barred
+from atlasdb.store.errors import DISK_FULL, MAP_FULL, NO_ROOM, mapped_errors
 from atlasdb.store.folder import lock_folder, switching
-from atlasdb.store.opened import TABLES as TABLES
-from atlasdb.store.opened import Db as Db
-from atlasdb.store.opened import Opened
-from atlasdb.store.opened import Tables as Tables
-from atlasdb.store.opened import Txn as Txn
-from atlasdb.store.opened import table_name as table_name
+from atlasdb.store.opened import COLLECTIONS_LIMIT, READERS_LIMIT, TABLES, Opened, Tables, Txn, table_name
 from atlasdb.store.pages import is_table
 from atlasdb.store.reserve import Reserve, allocate
-from atlasdb_contract.errors import AtlasError, DataLoss, FailedPrecondition, Internal, ResourceExhausted, Unavailable
+from atlasdb_contract.errors import DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
 
 log = logging.getLogger("atlasdb.store")
 
-Record: TypeAlias = tuple[bytes, memoryview]
-"""A key, and a record where it lies; unchecked."""
-
-COLLECTIONS_LIMIT = 500
-"""Collections that one store can have; each costs an LMDB transaction half a microsecond."""
-READERS_LIMIT = 1024
-"""Views that can be open at the same moment."""
 RESERVE_BYTES = 64 << 20
 """Room that writes which grow the store leave, in the map and on the disk; in a small map, a quarter. On the disk the
 file of store/reserve.py comes on top, and that is sure."""
@@ -56,10 +44,6 @@ SMALLEST_MAP = 1 << 30
 """Where halving a map that the machine refuses ends."""
 LOOKS = 8
 """Times that the file's pages are looked at anew, as commits write over what a look began with."""
-_MAP_FULL = "the store's map is full; delete something, or start the server with a larger --map-bytes"
-_DISK_FULL = "the disk is full or refuses writes ({}): make room on it, or delete something; reads go on"
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO})
-"""LMDB reports a write that was cut short by a full disk as EIO."""
 
 
 class Environment:
@@ -114,12 +98,12 @@ class Environment:
         try:
             allocate(lock, READERS_BYTES)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in NO_ROOM:
                 return  # a file system that promises nothing
             if self.reserve.give_up():
                 self._allocate_readers(lock)
                 return
-            raise ResourceExhausted(_DISK_FULL.format(error.strerror)) from error
+            raise ResourceExhausted(DISK_FULL.format(error.strerror)) from error
 
     @property
     def _lmdb(self) -> lmdb.Environment:
@@ -344,7 +328,7 @@ class Environment:
     def check_room(self, txn: Txn) -> None:
         """ResourceExhausted where this write transaction leaves less than the reserve."""
         if self.used_pages(txn) * self.page_bytes() > self.map_bytes - min(RESERVE_BYTES, self.map_bytes // 4):
-            raise ResourceExhausted(_MAP_FULL)
+            raise ResourceExhausted(MAP_FULL)
         disk = os.statvfs(self.path)
         if disk.f_bavail * disk.f_frsize < RESERVE_BYTES:
             left = f"less than {RESERVE_BYTES >> 20} MiB left"
@@ -385,21 +369,6 @@ class Environment:
         return int(self._lmdb.info()["last_pgno"] + 1) * self.page_bytes()
 
 
-def table_bytes(txn: Txn, db: Db) -> int:
-    """Bytes of a table's pages, in this transaction."""
-    stat = txn.stat(db)
-    return int(stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]))
-
-
-def records_from(txn: Txn, db: Db, first: bytes, prefix: bytes = b"") -> Iterator[Record]:
-    """The records of a table from the key `first` on, in order, as long as their keys begin with `prefix`."""
-    with txn.cursor(db) as cursor:
-        more = cursor.set_range(first)
-        while more and (key := bytes(cursor.key())).startswith(prefix):
-            yield key, cursor.value()
-            more = cursor.next()
-
-
 def _make(path: Path) -> None:
     """Make LMDB's file under another name, and give it its own when it is on the disk: a power cut leaves it whole."""
     new = path / NEW_FILE
@@ -408,56 +377,3 @@ def _make(path: Path) -> None:
         for key in (fmt.FORMAT_KEY, fmt.COPY_PREFIX + fmt.FORMAT_KEY):
             txn.put(key, fmt.format_record(key))
     new.replace(path / FILE)
-
-
-@contextmanager
-def folder_lock(path: Path) -> Iterator[None]:
-    """Keep servers out of a folder for a while. FailedPrecondition: one has it, or it can't be used."""
-    try:
-        descriptor = lock_folder(path)
-    except OSError as error:
-        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def mapped_errors() -> Iterator[None]:
-    """LMDB's errors as ours. py-lmdb's deletes raise theirs under a SystemError."""
-    try:
-        yield
-    except lmdb.Error as error:
-        raise typed(error) from error
-    except SystemError as error:
-        if not isinstance(error.__cause__, lmdb.Error):
-            raise
-        raise typed(error.__cause__) from error
-
-
-def typed(error: lmdb.Error) -> AtlasError:
-    """The error of ours that an LMDB error is."""
-    match error:
-        case lmdb.MapFullError():
-            return ResourceExhausted(_MAP_FULL)
-        case lmdb.DiskError() | lmdb.MemoryError():
-            return ResourceExhausted(_DISK_FULL.format(error))
-        case lmdb.DbsFullError():
-            return ResourceExhausted(f"a store holds at most {COLLECTIONS_LIMIT} collections; drop one first")
-        case lmdb.ReadersFullError():
-            return ResourceExhausted(f"more than {READERS_LIMIT} reads at the same moment; try again")
-        case lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.PanicError():
-            return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
-        case lmdb.BadTxnError():  # what came before it has been passed over, as damage is
-            return DataLoss(f"a write met damage of the LMDB file and was undone: {error}; `atlasdb verify` names it")
-        case lmdb.BadDbiError():
-            return DataLoss(f"a table is not what it was when it was opened: {error}; `atlasdb verify` names damage")
-        case lmdb.InvalidError() if "mdb_txn" in str(error):  # it was one when it was opened
-            return DataLoss(f"the LMDB file is damaged: {error}; restore it from a copy")
-        case lmdb.InvalidError() | lmdb.VersionMismatchError():
-            return FailedPrecondition(f"not an LMDB file that this atlasdb can read: {error}")
-        case _:
-            if error.code in _NO_ROOM:
-                return ResourceExhausted(_DISK_FULL.format(error))
-            return Internal(f"LMDB: {error}")

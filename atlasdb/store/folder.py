@@ -46,3 +46,16 @@ def lock_folder(path: Path) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+@contextmanager
+def folder_lock(path: Path) -> Iterator[None]:
+    """Keep servers out of a folder for a while. FailedPrecondition: one has it, or it can't be used."""
+    try:
+        descriptor = lock_folder(path)
+    except OSError as error:
+        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -6,7 +6,9 @@ from pathlib import Path
 import lmdb
 
 from atlasdb import format as fmt
-from atlasdb.store.environment import FILE, folder_lock, mapped_errors
+from atlasdb.store.environment import FILE
+from atlasdb.store.errors import mapped_errors
+from atlasdb.store.folder import folder_lock
 from atlasdb_contract.errors import FailedPrecondition
 
 

@@ -23,7 +23,7 @@ from numba import njit
 
 from atlasdb import format as fmt
 from atlasdb.format import IndexKind
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.opened import Tables, Txn
 from atlasdb_contract.types import Ids
 
 RUN_PAIRS = 1 << 16

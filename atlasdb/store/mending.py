@@ -12,9 +12,11 @@ from atlasdb import matrices, parity, setsum
 from atlasdb.format import Flag
 from atlasdb.store import pages
 from atlasdb.store.changes import Changes
-from atlasdb.store.environment import FILE, records_from, table_name
+from atlasdb.store.environment import FILE
 from atlasdb.store.identity import facts_of
 from atlasdb.store.index import Index, Space
+from atlasdb.store.opened import table_name
+from atlasdb.store.records import records_from
 from atlasdb.store.view import View
 from atlasdb.store.writer import WriteTxn
 from atlasdb_contract.errors import DataLoss

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.format import Level
-from atlasdb.store.environment import Record, Tables, Txn, records_from
+from atlasdb.store.opened import Tables, Txn
+from atlasdb.store.records import Record, records_from
 from atlasdb.tree.image import TreePlan
 from atlasdb.tree.summary import Summary
 from atlasdb_contract.errors import DataLoss

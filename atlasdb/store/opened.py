@@ -19,6 +19,10 @@ Txn: TypeAlias = "lmdb.Transaction[memoryview]"
 Db: TypeAlias = "lmdb._Database"
 """The handle of one table."""
 
+COLLECTIONS_LIMIT = 500
+"""Collections that one store can have; each costs an LMDB transaction half a microsecond."""
+READERS_LIMIT = 1024
+"""Views that can be open at the same moment."""
 TABLES = ("entries", "values", "index", "postings", "nodes", "tombstones")
 
 

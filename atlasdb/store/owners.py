@@ -5,7 +5,8 @@ from contextlib import suppress
 import numpy as np
 
 from atlasdb import matrices
-from atlasdb.store.environment import Tables, Txn, records_from
+from atlasdb.store.opened import Tables, Txn
+from atlasdb.store.records import records_from
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Ids
 

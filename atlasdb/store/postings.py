@@ -14,7 +14,8 @@ import numpy as np
 
 from atlasdb import format as fmt
 from atlasdb import matrices
-from atlasdb.store.environment import Record, Tables, Txn, records_from
+from atlasdb.store.opened import Tables, Txn
+from atlasdb.store.records import Record, records_from
 from atlasdb.tree.slots import Slots
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.ids import Generation

@@ -25,17 +25,10 @@ from typing import Any, TypeVar
 import lmdb
 
 from atlasdb.store import registry
-from atlasdb.store.environment import (
-    COLLECTIONS_LIMIT,
-    FILE,
-    TABLES,
-    Environment,
-    Txn,
-    mapped_errors,
-    table_name,
-)
+from atlasdb.store.environment import FILE, Environment
+from atlasdb.store.errors import mapped_errors
 from atlasdb.store.folder import switching
-from atlasdb.store.opened import Opened, Tables
+from atlasdb.store.opened import COLLECTIONS_LIMIT, TABLES, Opened, Tables, Txn, table_name
 from atlasdb.store.recent import Latencies
 from atlasdb.store.store import Store
 from atlasdb.store.view import Cache, View

@@ -10,7 +10,7 @@ from atlasdb import format as fmt
 from atlasdb.setsum import EMPTY
 from atlasdb.siphash import Salt
 from atlasdb.store import twice
-from atlasdb.store.environment import COLLECTIONS_LIMIT, Txn
+from atlasdb.store.opened import COLLECTIONS_LIMIT, Txn
 from atlasdb_contract.errors import DataLoss, NotFound
 from atlasdb_contract.ids import CollectionId, EntryId, Generation, ValueId
 from atlasdb_contract.types import Collection, CollectionConfig, Quota

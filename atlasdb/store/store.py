@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from atlasdb.store import postings, registry
 from atlasdb.store.barred import owner
-from atlasdb.store.environment import TABLES, Environment, Txn, table_name
+from atlasdb.store.environment import Environment
+from atlasdb.store.opened import TABLES, Txn, table_name
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.view import Cache, View
 from atlasdb.store.writer import Writer, WriteTxn

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from atlasdb import format as fmt
-from atlasdb.store.environment import Tables, Txn, records_from
+from atlasdb.store.opened import Tables, Txn
+from atlasdb.store.records import records_from
 from atlasdb_contract.types import Ids
 
 BITS_SHIFT = 13

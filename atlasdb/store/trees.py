@@ -15,8 +15,9 @@ from atlasdb import format as fmt
 from atlasdb import matrices
 from atlasdb.format import Level
 from atlasdb.store import nodes, postings, tombstones
-from atlasdb.store.environment import Record, Tables, Txn
+from atlasdb.store.opened import Tables, Txn
 from atlasdb.store.owners import having
+from atlasdb.store.records import Record
 from atlasdb.store.registry import CollectionRecord, Out, TreeRecord
 from atlasdb.tree import scoring
 from atlasdb.tree.codes import words as code_words

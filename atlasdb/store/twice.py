@@ -3,7 +3,7 @@
 from typing import Any
 
 from atlasdb import format as fmt
-from atlasdb.store.environment import Txn
+from atlasdb.store.opened import Txn
 from atlasdb_contract.errors import DataLoss
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from atlasdb import crc, matrices
 from atlasdb import format as fmt
 from atlasdb.store.directory import SHORT, Directory, Layout
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.opened import Tables, Txn
 from atlasdb.tree import scoring
 from atlasdb_contract.errors import DataLoss
 from atlasdb_contract.types import Ids, Vectors

@@ -13,12 +13,11 @@ from atlasdb.format import StoredEntry
 from atlasdb.store import entries, postings, tombstones, trees, values
 from atlasdb.store.changes import Lookup
 from atlasdb.store.directory import Directory, Layout, extended
-from atlasdb.store.environment import Tables, Txn
+from atlasdb.store.opened import Tables, Txn
 from atlasdb.store.owners import having
 from atlasdb.store.registry import CollectionRecord, Out
 from atlasdb.store.trees import TreeCache, Woods
 from atlasdb.tree import scoring
-from atlasdb.tree.image import Forest
 from atlasdb.tree.slots import Positions, Slots
 from atlasdb.tree.summary import Summary, heads_among
 from atlasdb_contract.errors import DataLoss
@@ -122,17 +121,12 @@ class View:
         out = self.cache.out(self.record)
         return self.cache.trees.woods(self.txn, self.tables, self.record, self.tombstones, out)
 
-    def forest(self) -> Forest:
-        """Where all slots lie; good as long as the view is open."""
-        return self.woods().forest
-
-    def doubted(self) -> set[int]:
-        """Which of the forest's records of slots fail their checksum; it is compared when the process first meets a
-        record."""
+    def doubted(self, woods: Woods) -> set[int]:
+        """Which of these records of slots fail their checksum; it is compared when the process first meets a record."""
         known = self.cache.met.get(self.record.id, {})
         met: dict[bytes, int] = {}
         found = set()
-        for number, key in enumerate(self.woods().keys):
+        for number, key in enumerate(woods.keys):
             record = self.txn.get(key, db=self.tables.postings) or memoryview(b"")
             told = int.from_bytes(record[: fmt.CRC_BYTES], "little")
             try:

@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 
 from atlasdb.store import registry
 from atlasdb.store.changes import Changes
-from atlasdb.store.environment import Environment, Txn
+from atlasdb.store.environment import Environment
+from atlasdb.store.opened import Txn
 from atlasdb.store.recent import Latencies
 from atlasdb_contract.errors import ResourceExhausted, Unavailable
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from atlasdb_client.inserting import COLUMN_BYTES
 from atlasdb_client.readers import BadLine, GoodLine, Run
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import AtlasError
-from atlasdb_contract.types import Triple, TripleColumns
+from atlasdb_contract.types import Triple
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 

@@ -23,6 +23,7 @@ from atlasdb_client.stats import RepairProgress, StoreStats
 from atlasdb_client.target import DEFAULT_TARGET, parse_target
 from atlasdb_contract import types as t
 from atlasdb_contract.codec import text_row
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import Internal, InvalidArgument
 from atlasdb_contract.upkeep import CompactProgress, Snapshot, SnapshotProgress
 from atlasdb_contract.v1.admin_pb2_grpc import AdminStub
@@ -161,7 +162,7 @@ class Client:
         """
         return [entry for call in core.get(collection, ids, texts, keys, values) for entry in self._answer(call)]
 
-    def find(self, collection: str, triples: t.TripleColumns | Iterable[TripleLike]) -> t.Ids:
+    def find(self, collection: str, triples: TripleColumns | Iterable[TripleLike]) -> t.Ids:
         """The entry of each of N triples: u64 (N,), 0 where it is not there. Their sources don't count."""
         found = [self._answer(call) for call in core.find(collection, triples)]
         return np.concatenate([np.zeros(0, np.uint64), *found])

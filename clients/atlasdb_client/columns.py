@@ -7,7 +7,7 @@ else there is in a block the reader of single lines (`readers`) knows what it me
 import numpy as np
 import numpy.typing as npt
 
-from atlasdb_contract.types import TripleColumns
+from atlasdb_contract.columns import TripleColumns
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -17,6 +17,7 @@ from atlasdb_client.stats import (
 )
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.ids import Generation
 from atlasdb_contract.upkeep import CompactProgress, Held, Snapshot, SnapshotProgress
 from atlasdb_contract.v1 import admin_pb2 as apb
@@ -140,7 +141,7 @@ def get(collection: str, ids: Iterable[int], texts: bool, keys: bool, values: bo
     ]
 
 
-def find(collection: str, triples: t.TripleColumns | Iterable[TripleLike]) -> list[Call[t.Ids]]:
+def find(collection: str, triples: TripleColumns | Iterable[TripleLike]) -> list[Call[t.Ids]]:
     """Entries of triples, in as many calls as the message limit needs."""
     return [
         Call("Knowledge", "Find", request, lambda reply: codec.ids_from_bytes(reply.ids))

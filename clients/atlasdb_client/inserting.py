@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.ids import EntryId
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 
@@ -17,7 +18,7 @@ TripleLike: TypeAlias = t.Triple | Sequence[str]
 VectorsLike: TypeAlias = t.Vectors | npt.NDArray[np.floating]
 """Vectors, or float (N, D) to be quantised."""
 
-ColumnBatch: TypeAlias = tuple[t.TripleColumns | Sequence[t.Triple], VectorsLike, VectorsLike]
+ColumnBatch: TypeAlias = tuple[TripleColumns | Sequence[t.Triple], VectorsLike, VectorsLike]
 """Triples with their keys and values; those with a source or metadata can't be columns."""
 
 S = TypeVar("S")
@@ -83,7 +84,7 @@ def column_requests(collection: str, batches: Iterable[ColumnBatch]) -> Iterator
                 raise errors.InvalidArgument(
                     f"there are {len(columns)} triples and {len(vectors)} {name}; each needs one"
                 )
-        if not isinstance(columns, t.TripleColumns):
+        if not isinstance(columns, TripleColumns):
             for request in insert_requests(collection, columns, keys, values):
                 sequence += 1
                 request.sequence = sequence
@@ -100,23 +101,23 @@ def column_requests(collection: str, batches: Iterable[ColumnBatch]) -> Iterator
             yield request
 
 
-def column_parts(columns: t.TripleColumns, size: int) -> Iterator[tuple[int, t.TripleColumns]]:
+def column_parts(columns: TripleColumns, size: int) -> Iterator[tuple[int, TripleColumns]]:
     """Columns in parts of at most `size` triples and about COLUMN_BYTES, each with the place of its first triple."""
     bounds, start = columns.bounds, 0
     while start < len(columns):
         fitting = int(np.searchsorted(bounds, bounds[start] + COLUMN_BYTES, side="right")) - 1
         stop = min(len(columns), start + size, max(start + 1, fitting))
-        yield start, t.TripleColumns(columns.text[bounds[start] : bounds[stop]], columns.lengths[start:stop])
+        yield start, TripleColumns(columns.text[bounds[start] : bounds[stop]], columns.lengths[start:stop])
         start = stop
 
 
-def as_columns(triples: t.TripleColumns | Iterable[TripleLike]) -> t.TripleColumns:
+def as_columns(triples: TripleColumns | Iterable[TripleLike]) -> TripleColumns:
     """Head, relation and tail of each. InvalidArgument names the position of a bad one, from 0."""
-    if isinstance(triples, t.TripleColumns):
+    if isinstance(triples, TripleColumns):
         return triples
     known = list(as_triples(triples))
     try:
-        return t.TripleColumns.of(triple.identity for triple in known)
+        return TripleColumns.of(triple.identity for triple in known)
     except UnicodeEncodeError:
         for position, triple in enumerate(known):
             _triple_message(triple, position)

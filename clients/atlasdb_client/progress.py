@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
-from atlasdb_client.quantities import clock, size
+from atlasdb_contract.quantities import clock, size
 
 SECONDS_BETWEEN_LINES = 5.0
 

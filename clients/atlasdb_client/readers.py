@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from atlasdb_client.columns import columns
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
-from atlasdb_contract.types import Triple, TripleColumns
+from atlasdb_contract.types import Triple
 
 KNOWN = (".tsv", ".csv", ".jsonl")
 LINE_BYTES = (1 << 20) - 1024

@@ -5,12 +5,13 @@ error of a dot product with a unit vector stays below s * sqrt(D) / 2.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from atlasdb_contract import types as t
+from atlasdb_contract.codec_explanation import explanation_from_proto, explanation_to_proto
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.ids import EntryId, Generation
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
@@ -91,12 +92,12 @@ def triple_from_proto(message: kpb.Triple) -> t.Triple:
     return t.Triple(message.head, message.relation, message.tail, message.source, dict(message.metadata))
 
 
-def columns_to_proto(columns: t.TripleColumns) -> kpb.TripleColumns:
+def columns_to_proto(columns: TripleColumns) -> kpb.TripleColumns:
     """Triples as columns."""
     return kpb.TripleColumns(text=columns.text, lengths=columns.lengths.astype("<u4", copy=False).tobytes())
 
 
-def columns_from_proto(message: kpb.TripleColumns) -> t.TripleColumns:
+def columns_from_proto(message: kpb.TripleColumns) -> TripleColumns:
     """InvalidArgument where lengths and text do not fit each other, or a part is no UTF-8."""
     count, rest = divmod(len(message.lengths), 12)
     if rest:
@@ -107,7 +108,7 @@ def columns_from_proto(message: kpb.TripleColumns) -> t.TripleColumns:
         told = int(ends[-1]) if count else 0
         raise InvalidArgument(f"columns: the lengths add up to {told}, the text has {len(message.text)} bytes")
     _check_text(message.text, lengths.astype(np.int64).ravel().cumsum())
-    return t.TripleColumns(message.text, lengths)
+    return TripleColumns(message.text, lengths)
 
 
 def _check_text(text: bytes, ends: npt.NDArray[np.int64]) -> None:
@@ -281,101 +282,6 @@ def block_from_proto(message: rpb.Block) -> t.Block:
         ),
         message.sequence,
         explanation_from_proto(message.explanation) if message.HasField("explanation") else None,
-    )
-
-
-def explanation_to_proto(explanation: t.Explanation) -> rpb.Explanation:
-    """What is said of a block."""
-    return rpb.Explanation(
-        trees=[
-            rpb.TreeExplanation(
-                **_numbers(tree, "generation", "roots", "nodes", "parents", "slots", "entries"),
-                walks=map(_walk_to_proto, tree.walks),
-            )
-            for tree in explanation.trees
-        ],
-        **_numbers(explanation, "delta_slots", "candidates"),
-        stages=[rpb.Stage(name=stage.name, microseconds=stage.microseconds) for stage in explanation.stages],
-        verdicts=map(_verdict_to_proto, explanation.verdicts),
-    )
-
-
-def explanation_from_proto(message: rpb.Explanation) -> t.Explanation:
-    """What is said of a block."""
-    trees = (
-        t.TreeExplanation(
-            Generation(tree.generation),
-            tree.roots,
-            tree.nodes,
-            tuple(map(_walk_from_proto, tree.walks)),
-            tree.parents,
-            tree.slots,
-            tree.entries,
-        )
-        for tree in message.trees
-    )
-    stages = (t.Stage(stage.name, stage.microseconds) for stage in message.stages)
-    verdicts = map(_verdict_from_proto, message.verdicts)
-    return t.Explanation(tuple(trees), message.delta_slots, message.candidates, tuple(stages), tuple(verdicts))
-
-
-_OF_WALK = ("rows", "beam", "best_root", "last_root", "looked", "gates", "met", "compared", "opened", "best", "bar")
-_OF_OFFER = ("offered", "slot_bar")
-_OF_NODE = ("node", "logit", "opened", "slots", "entry")
-_OF_VERDICT = ("entry", "generation", "node", "rank", "score")
-_OF_SIGHTING = ("logit", "estimate", "bar", "expected", "slot_bar")
-
-
-def _numbers(noun: object, *names: str) -> dict[str, Any]:
-    return {name: getattr(noun, name) for name in names}
-
-
-def _walk_to_proto(walk: t.Walk) -> rpb.Walk:
-    nodes = [rpb.MetNode(**_numbers(node, *_OF_NODE)) for node in walk.nodes]
-    return rpb.Walk(**_numbers(walk, *_OF_WALK, *_OF_OFFER), end=f"WALK_END_{walk.end.name}", nodes=nodes)
-
-
-def _walk_from_proto(message: rpb.Walk) -> t.Walk:
-    end = t.WalkEnd[rpb.WalkEnd.Name(message.end).removeprefix("WALK_END_")]
-    return t.Walk(
-        **_numbers(message, *_OF_WALK, *_OF_OFFER), end=end, nodes=tuple(map(_node_from_proto, message.nodes))
-    )
-
-
-def _node_from_proto(message: rpb.MetNode) -> t.MetNode:
-    return t.MetNode(**_numbers(message, *_OF_NODE))
-
-
-def _verdict_to_proto(verdict: t.Verdict) -> rpb.Verdict:
-    return rpb.Verdict(
-        **_numbers(verdict, *_OF_VERDICT),
-        fate=f"FATE_{verdict.fate.name}",
-        logits=verdict.logits,
-        sightings=[
-            rpb.Sighting(
-                **_numbers(one, *_OF_SIGHTING),
-                fate=f"NODE_FATE_{one.fate.name}",
-                link=None if one.link is None else rpb.MetNode(**_numbers(one.link, *_OF_NODE)),
-            )
-            for one in verdict.sightings
-        ],
-    )
-
-
-def _verdict_from_proto(message: rpb.Verdict) -> t.Verdict:
-    sightings = (
-        t.Sighting(
-            **_numbers(one, *_OF_SIGHTING),
-            fate=t.NodeFate[rpb.NodeFate.Name(one.fate).removeprefix("NODE_FATE_")],
-            link=_node_from_proto(one.link) if one.HasField("link") else None,
-        )
-        for one in message.sightings
-    )
-    return t.Verdict(
-        **_numbers(message, *_OF_VERDICT),
-        fate=t.Fate[rpb.Fate.Name(message.fate).removeprefix("FATE_")],
-        logits=tuple(message.logits),
-        sightings=tuple(sightings),
     )
 
 

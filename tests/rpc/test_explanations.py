@@ -15,6 +15,7 @@ from atlasdb_client import Beams, connect
 from atlasdb_client.cli import main, output
 from atlasdb_client.cli.output import Branch
 from atlasdb_contract import codec
+from atlasdb_contract.codec_explanation import explanation_from_proto
 from atlasdb_contract.errors import InvalidArgument
 from atlasdb_contract.types import About, Fate
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
@@ -39,7 +40,7 @@ def test_a_block_is_explained_only_where_that_was_asked(wire: Wire) -> None:
     assert not plain.HasField("explanation")
     message = fetched(wire, request(explain=True, about=[7, 99], about_triples=[triple(3)]))
     assert message.ids == plain.ids
-    explanation = codec.explanation_from_proto(message.explanation)
+    explanation = explanation_from_proto(message.explanation)
     assert [one.entry for one in explanation.verdicts] == [7, 99, 4]
     assert explanation.verdicts[1].fate is Fate.ABSENT
     assert (explanation.delta_slots, explanation.candidates) == (50, 50)

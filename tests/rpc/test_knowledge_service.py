@@ -9,7 +9,7 @@ import pytest
 from serving import DIMENSION, Wire, insert_requests, random_vectors, triple
 
 from atlasdb_contract import codec
-from atlasdb_contract.types import TripleColumns
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 
 

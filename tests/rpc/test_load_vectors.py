@@ -13,8 +13,9 @@ from atlasdb_client.cli import main
 from atlasdb_client.inserting import column_requests
 from atlasdb_client.vectors import Read, Rows, VectorFile, VectorFiles
 from atlasdb_contract import codec
+from atlasdb_contract.columns import TripleColumns
 from atlasdb_contract.errors import InvalidArgument, NotFound
-from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Floats, TripleColumns
+from atlasdb_contract.types import NO_ENCODER, CollectionConfig, Floats
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 
 D = 24

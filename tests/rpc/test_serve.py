@@ -38,7 +38,7 @@ def complaint(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert main([str(flag) for flag in flags]) == status
         out, line = capfd.readouterr()
         assert not out
-        assert line.startswith("atlasdb: ")
+        assert line.startswith("atlasdb: error: ")
         assert line.count("\n") == 1
         return line
 

@@ -82,7 +82,8 @@ def test_drop_waits_for_open_views_and_an_interrupted_drop_is_finished(stores: S
 
 def test_collections_come_and_go_without_end(monkeypatch: pytest.MonkeyPatch, stores: Stores) -> None:
     """LMDB's table handles are given back."""
-    monkeypatch.setattr("atlasdb.store.environment.COLLECTIONS_LIMIT", 3)
+    for module in ("environment", "errors"):
+        monkeypatch.setattr(f"atlasdb.store.{module}.COLLECTIONS_LIMIT", 3)
     database = stores.open()
     for number in range(12):
         database.create_collection(f"c{number}", BARE)

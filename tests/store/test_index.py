@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from worlds import Stores
 
-from atlasdb.store.environment import Txn
 from atlasdb.store.index import Index, Space
+from atlasdb.store.opened import Txn
 from atlasdb.store.store import Store
 from atlasdb_contract.types import CollectionConfig, Ids
 

@@ -10,7 +10,7 @@ from worlds import BARE, Stores, facts, vectors
 
 from atlasdb.engine.database import Database
 from atlasdb.store import pages
-from atlasdb.store.environment import mapped_errors
+from atlasdb.store.errors import mapped_errors
 from atlasdb_contract.errors import DataLoss
 
 PAGE = pages.BYTES

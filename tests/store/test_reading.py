@@ -12,7 +12,7 @@ from serving import Connector, Spawner, Wire, random_vectors, triple
 
 from atlasdb.engine.database import Database
 from atlasdb.store import reading
-from atlasdb.store.environment import TABLES
+from atlasdb.store.opened import TABLES
 from atlasdb_contract.errors import FailedPrecondition, NotFound
 from atlasdb_contract.v1 import admin_pb2 as apb
 from atlasdb_contract.v1 import knowledge_pb2 as kpb

@@ -9,7 +9,8 @@ from worlds import BARE, Stores, facts, vectors
 
 from atlasdb import setsum
 from atlasdb.engine.database import Database
-from atlasdb_contract.types import CollectionConfig, Triple, TripleColumns
+from atlasdb_contract.columns import TripleColumns
+from atlasdb_contract.types import CollectionConfig, Triple
 
 
 def sum_of(database: Database, name: str) -> str:

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from atlasdb_contract import codec, errors
 from atlasdb_contract import types as t
+from atlasdb_contract.codec_explanation import explanation_from_proto, explanation_to_proto
 from atlasdb_contract.ids import EntryId, Generation
 from atlasdb_contract.v1 import knowledge_pb2 as kpb
 from atlasdb_contract.v1 import retrieval_pb2 as rpb
@@ -144,8 +145,8 @@ stages = nouns(t.Stage, name=maybe)
 
 @given(nouns(t.Explanation, trees=few(trees), stages=few(stages), verdicts=few(verdicts)))
 def test_an_explanation_survives_the_wire(sent: t.Explanation) -> None:
-    message = rpb.Explanation.FromString(codec.explanation_to_proto(sent).SerializeToString())
-    assert codec.explanation_from_proto(message) == sent
+    message = rpb.Explanation.FromString(explanation_to_proto(sent).SerializeToString())
+    assert explanation_from_proto(message) == sent
     nothing = t.Vectors(np.zeros((0, 4), np.int8), np.zeros(0, np.float32))
     block = t.Block(np.zeros(0, np.uint64), nothing, nothing, np.zeros(0, np.float32), Generation(0), t.FetchCost())
     assert codec.block_from_proto(codec.block_to_proto(block)).explanation is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from atlasdb.engine.packing import packed
 from atlasdb.format import entry_text
 from atlasdb.store.identity import Facts, facts_of
-from atlasdb_contract.types import TripleColumns
+from atlasdb_contract.columns import TripleColumns
 
 parts = st.text(max_size=40) | st.sampled_from(
     [" ", "\t\u3000", "x" * 31, "y" * 32, "z" * 255, "\u00e9" * 128, "w" * 70_000]

@@ -3,35 +3,19 @@
 Exit status: 0 done, 1 failed (one line on standard error says what to do), 2 wrong usage.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from atlasdb_client.cli import extensions
 from atlasdb_client.cli.parser import BUILT_IN, build_parser
-from atlasdb_contract.errors import AtlasError
-
-OK, FAILED = 0, 1
+from atlasdb_contract.command import command
 
 
+@command("atlasdb")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the entry point of `atlasdb`. Returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _run(arguments)
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else OK
-    except AtlasError as error:
-        return _fail(str(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except KeyboardInterrupt:
-        return _fail("stopped")
-
-
-def _run(arguments: list[str]) -> int:
     word = extensions.command_word(arguments)
     if word is not None and (extension := extensions.find(arguments[word])) is not None:
         before = [flag for flag in arguments[:word] if flag == "--json"]
@@ -40,10 +24,4 @@ def _run(arguments: list[str]) -> int:
     args = build_parser(() if built_in else extensions.names()).parse_args(arguments)
     module, _, function = args.run.partition(":")
     status: int = getattr(import_module(f"atlasdb_client.cli.{module}"), function)(args)
-    sys.stdout.flush()
     return status
-
-
-def _fail(message: str) -> int:
-    print(f"atlasdb: error: {' '.join(message.split())}", file=sys.stderr)
-    return FAILED

@@ -12,6 +12,7 @@ from atlasdb_client.cli import output
 from atlasdb_client.client import Client, connect
 from atlasdb_client.progress import opened
 from atlasdb_contract.errors import FailedPrecondition
+from atlasdb_contract.quantities import duration
 from atlasdb_contract.types import Progress
 
 
@@ -24,7 +25,7 @@ def build(args: Namespace) -> int:
     if args.json:
         output.print_json({"collection": args.collection, "generation": generation, "seconds": round(seconds, 3)})
     else:
-        print(f"built generation {generation} of {args.collection} in {output.duration(seconds)}")
+        print(f"built generation {generation} of {args.collection} in {duration(seconds)}")
     return 0
 
 

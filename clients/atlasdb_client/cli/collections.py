@@ -10,6 +10,7 @@ from typing import Any
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
 from atlasdb_contract.errors import FailedPrecondition, InvalidArgument, NotFound
+from atlasdb_contract.quantities import size
 from atlasdb_contract.types import Collection, CollectionConfig, Quota
 
 
@@ -126,7 +127,7 @@ def _inverse(collection: Collection) -> str:
 def _quota(collection: Collection) -> str:
     quota = collection.quota
     parts = [output.plural(quota.entries, "entry")] if quota.entries else []
-    return ", ".join([*parts, output.size(quota.bytes)] if quota.bytes else parts) or "none"
+    return ", ".join([*parts, size(quota.bytes)] if quota.bytes else parts) or "none"
 
 
 def _date(collection: Collection) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from atlasdb_client.cli import output
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
+from atlasdb_contract.quantities import duration, size
 from atlasdb_contract.upkeep import CompactProgress
 
 
@@ -23,16 +24,16 @@ def compact(args: Namespace) -> int:
         return 0
     freed = max(0, last.file_bytes - last.after_bytes)
     becomes = "would become about" if args.dry_run else "became"
-    sizes = f"{output.size(last.file_bytes)} {becomes} {output.size(last.after_bytes)}"
-    facts: dict[str, object] = {"file": f"{sizes}: {output.size(freed)} free"}
+    sizes = f"{size(last.file_bytes)} {becomes} {size(last.after_bytes)}"
+    facts: dict[str, object] = {"file": f"{sizes}: {size(freed)} free"}
     if last.dead_entries or last.dead_values:
         facts["dropped"] = (
             f"{output.plural(last.dead_entries, 'deleted entry')}, {output.plural(last.dead_values, 'value')} of none"
         )
-    facts["room on disk"] = f"{output.size(last.disk_bytes)} while it is copied"
-    facts["memory"] = f"about {output.size(last.memory_bytes)}"
-    facts["time"] = ("about " if args.dry_run else "") + output.duration(last.seconds)
+    facts["room on disk"] = f"{size(last.disk_bytes)} while it is copied"
+    facts["memory"] = f"about {size(last.memory_bytes)}"
+    facts["time"] = ("about " if args.dry_run else "") + duration(last.seconds)
     if not args.dry_run:
-        facts["writes waited"] = output.duration(last.held_seconds)
+        facts["writes waited"] = duration(last.held_seconds)
     print("\n".join(output.facts(facts)))
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 from atlasdb_client.cli import output
 from atlasdb_client.cli.output import Branch
 from atlasdb_client.client import connect
+from atlasdb_contract.quantities import size
 from atlasdb_contract.types import (
     Block,
     Entry,
@@ -43,7 +44,7 @@ def explain(args: Namespace) -> int:
     output.print_tree(
         Branch(
             f'"{args.text}" in {args.collection}: {output.plural(len(block.ids), "entry")} '
-            f"in {_time(block.cost.microseconds)}, {output.size(block.cost.bytes_read)} read",
+            f"in {_time(block.cost.microseconds)}, {size(block.cost.bytes_read)} read",
             [
                 *(_tree(tree, named) for tree in explanation.trees),
                 Branch(f"delta: {output.plural(explanation.delta_slots, 'slot')} compared"),

@@ -1,6 +1,5 @@
 """load: files into a collection."""
 
-import sys
 from argparse import Namespace
 from dataclasses import asdict
 
@@ -11,7 +10,9 @@ from atlasdb_client.cli.collections import config_of
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
 from atlasdb_client.vectors import VectorFiles
+from atlasdb_contract.command import complain
 from atlasdb_contract.errors import InvalidArgument
+from atlasdb_contract.quantities import duration
 from atlasdb_contract.types import NO_ENCODER, CollectionConfig
 
 
@@ -36,11 +37,8 @@ def load(args: Namespace) -> int:
     else:
         _print(args.collection, entries, report)
     if report.interrupted:
-        print(
-            f"atlasdb: error: stopped; {output.plural(report.acked, 'triple')} of the load are stored, "
-            "and the same command continues",
-            file=sys.stderr,
-        )
+        stored = output.plural(report.acked, "triple")
+        complain(f"stopped; {stored} of the load are stored, and the same command continues")
         return 1
     if not report.acked:
         raise InvalidArgument(f"nothing was loaded; the first of the bad lines is {report.problems[0]}")
@@ -59,7 +57,7 @@ def _vectors(args: Namespace) -> VectorFiles | None:
 def _print(collection: str, entries: int, report: loader.LoadReport) -> None:
     rate = report.acked / report.seconds if report.seconds else 0.0
     print(
-        f"{collection}: {output.plural(report.acked, 'triple')} in {output.duration(report.seconds)} ({rate:,.0f}/s): "
+        f"{collection}: {output.plural(report.acked, 'triple')} in {duration(report.seconds)} ({rate:,.0f}/s): "
         f"{output.plural(report.created, 'entry')} new, {output.plural(report.existing, 'triple')} there already; "
         f"{output.plural(entries, 'entry')} in all"
     )

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atlasdb_client.quantities import duration as duration
-from atlasdb_client.quantities import size as size
+from atlasdb_contract import quantities
 from atlasdb_contract.types import Entry
 
 NARROWEST = 12
@@ -92,6 +91,12 @@ def print_tree(tree: Branch) -> None:
     """A line for each branch; where the output is not UTF-8, of ASCII alone."""
     _print_line("", tree.text)
     _print_under(tree, BOX if in_utf8() else PLAIN, "")
+
+
+def microseconds(count: float) -> str:
+    """As quantities has them, of what standard output can show."""
+    told = quantities.microseconds(count)
+    return told if in_utf8() else told.replace("µ", "u")
 
 
 def in_utf8() -> bool:

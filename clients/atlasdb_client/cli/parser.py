@@ -3,12 +3,12 @@
 import argparse
 import math
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from atlasdb_client.target import DEFAULT_TARGET
+from atlasdb_contract.command import Parser
 
 SERVER_VARIABLE = "ATLASDB_SERVER"
 GLOBAL_VALUES = ("--server",)
@@ -22,18 +22,6 @@ EXTENSION_HELP = {
     "migrate": "say what format a store has, and bring it to this version's (needs atlasdb[server])",
     "plan": "tell what a collection of some size needs on this machine (needs atlasdb[server])",
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, as all of ours are. Flags are written out."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        """Say it and leave with 2."""
-        print(f"atlasdb: error: {message}; see '{self.prog} --help'", file=sys.stderr)
-        raise SystemExit(2)
 
 
 class Version(argparse.Action):

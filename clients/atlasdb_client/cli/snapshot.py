@@ -9,6 +9,7 @@ from atlasdb_client.cli import output
 from atlasdb_client.cli.extensions import Extension
 from atlasdb_client.client import connect
 from atlasdb_client.progress import opened
+from atlasdb_contract.quantities import size
 from atlasdb_contract.upkeep import Snapshot, SnapshotProgress
 
 RESTORE = Extension("snapshot restore", "atlasdb.restore:main")
@@ -34,9 +35,7 @@ def listing(args: Namespace) -> int:
     if args.json:
         output.print_json([asdict(one) for one in found])
     elif found:
-        rows = [
-            (one.name, _date(one), len(one.collections), _entries(one), output.size(one.file_bytes)) for one in found
-        ]
+        rows = [(one.name, _date(one), len(one.collections), _entries(one), size(one.file_bytes)) for one in found]
         output.print_table(("name", "made", "collections", "entries", "size"), rows)
     else:
         print("no snapshots")
@@ -57,11 +56,11 @@ def verify(args: Namespace) -> int:
 def delete(args: Namespace) -> int:
     """Remove one."""
     with connect(args.server) as client:
-        size = client.delete_snapshot(args.name)
+        freed = client.delete_snapshot(args.name)
     if args.json:
-        output.print_json({"name": args.name, "bytes": size})
+        output.print_json({"name": args.name, "bytes": freed})
     else:
-        print(f"deleted the snapshot {args.name}: {output.size(size)} free")
+        print(f"deleted the snapshot {args.name}: {size(freed)} free")
     return 0
 
 
@@ -83,7 +82,7 @@ def _shown(task: str, steps: Iterable[SnapshotProgress]) -> tuple[Snapshot | Non
 
 def _told(one: Snapshot) -> str:
     collections = output.plural(len(one.collections), "collection")
-    return f"{collections}, {output.plural(_entries(one), 'entry')}, {output.size(one.file_bytes)}"
+    return f"{collections}, {output.plural(_entries(one), 'entry')}, {size(one.file_bytes)}"
 
 
 def _entries(one: Snapshot) -> int:

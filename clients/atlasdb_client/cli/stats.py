@@ -12,6 +12,7 @@ from atlasdb_client.cli import output
 from atlasdb_client.cli.screen import Screen
 from atlasdb_client.client import Client, connect
 from atlasdb_client.stats import CollectionStats, Latency, StoreStats
+from atlasdb_contract.quantities import duration, size
 
 WHOLE = (
     *("entries", "triples", "inverse_entries", "heads", "distinct_values", "trees", "root_nodes", "inter_nodes"),
@@ -104,7 +105,7 @@ def _collection(one: CollectionStats) -> dict[str, object]:
     if one.max_entries:
         facts["quota of entries"] = f"{one.entries:,} of {one.max_entries:,}"
     if one.max_bytes:
-        facts["quota of bytes"] = f"{output.size(sum(one.table_bytes.values()))} of {output.size(one.max_bytes)}"
+        facts["quota of bytes"] = f"{size(sum(one.table_bytes.values()))} of {size(one.max_bytes)}"
     if one.entries_out:
         facts["left out"] = f"{output.plural(one.entries_out, 'entry')}; see 'atlasdb repair'"
     return facts | {f"damage {number}": told for number, told in enumerate(one.damage, 1)}
@@ -112,37 +113,30 @@ def _collection(one: CollectionStats) -> dict[str, object]:
 
 def _server(found: StoreStats) -> dict[str, object]:
     behind = f"{found.oldest_reader_seconds:.1f} s, {output.plural(found.oldest_reader_commits, 'commit')} behind"
-    up = output.duration(found.uptime_seconds)
+    up = duration(found.uptime_seconds)
     return {
         "server": f"atlasdb {found.server_version}, up for {up}, {output.plural(found.processes, 'worker')}",
-        "memory": output.size(found.resident_bytes),
-        "file": f"{output.size(found.file_bytes)}, format {found.format_version}",
+        "memory": size(found.resident_bytes),
+        "file": f"{size(found.file_bytes)}, format {found.format_version}",
         "free pages": f"{found.free_pages:,} of {found.pages:,}, {found.fragmentation:.1%}",
-        "room left": f"{output.size(found.free_bytes)} of {output.size(found.map_bytes)}",
+        "room left": f"{size(found.free_bytes)} of {size(found.map_bytes)}",
         "inserted": f"{found.inserted_per_second:,.0f} entries a second",
         "commits": _latency(found.commits),
         "fetches": _latency(found.fetches),
         "oldest reader": behind,
-        "texts encoded": f"{found.texts_encoded:,} in {output.duration(found.encoder_busy_seconds)}",
+        "texts encoded": f"{found.texts_encoded:,} in {duration(found.encoder_busy_seconds)}",
     }
 
 
 def _on_disk(table_bytes: Mapping[str, int]) -> dict[str, object]:
-    return {f"{table} on disk": output.size(count) for table, count in sorted(table_bytes.items())}
+    return {f"{table} on disk": size(count) for table, count in sorted(table_bytes.items())}
 
 
 def _latency(known: Latency) -> str:
     if not known.count:
-        return f"none in {output.duration(known.seconds)}" if known.seconds else "none"
-    times = f"p50 {_microseconds(known.p50_us)}, p99 {_microseconds(known.p99_us)}"
-    return f"{times}; {known.count:,} in {output.duration(known.seconds)}"
-
-
-def _microseconds(count: float) -> str:
-    for limit, unit in ((1e3, "us"), (1e6, "ms")):
-        if count < limit:
-            return f"{count / limit * 1e3:.3g} {unit}"
-    return f"{count / 1e6:,.1f} s"
+        return f"none in {duration(known.seconds)}" if known.seconds else "none"
+    times = f"p50 {output.microseconds(known.p50_us)}, p99 {output.microseconds(known.p99_us)}"
+    return f"{times}; {known.count:,} in {duration(known.seconds)}"
 
 
 def _postings(sizes: Sequence[int]) -> list[str]:
