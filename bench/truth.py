@@ -1,13 +1,15 @@
 """What is right: the exact blocks of fetches, and how blocks that were found compare with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numkong
 import numpy as np
 import numpy.typing as npt
 from methods import Fetch, Found
+from numba import njit
 from world import World
 
 from atlasdb_contract.codec import quantise
@@ -15,6 +17,56 @@ from atlasdb_contract.types import Floats
 
 EASE = 1e-3
 """Scores may differ by this part: peers compare floats, the exact scan int8 rows."""
+
+
+CHUNK = 1 << 11
+"""Keys compared at once."""
+NOTHING = np.float32(30)
+"""A logit so far below the largest adds nothing to a sum: 1e-6 of it, if ten million do."""
+
+
+@njit(nogil=True, cache=True)
+def _add(products: Any, scales: Any, row_scales: Any, peaks: Any, sums: Any) -> None:
+    """More logits, of keys by rows, into each row's largest so far, and its sum of exps beside that."""
+    for i in range(len(products)):
+        for r in range(len(row_scales)):
+            logit = np.float32(products[i, r]) * scales[i] * row_scales[r]
+            if logit > peaks[r]:
+                sums[r] = sums[r] * np.exp(peaks[r] - logit) + 1
+                peaks[r] = logit
+            elif logit > peaks[r] - NOTHING:
+                sums[r] += np.exp(logit - peaks[r])
+
+
+@njit(nogil=True, cache=True)
+def _rank(
+    products: Any, scales: Any, row_scales: Any, totals: Any, bounds: Any, start: Any, ids: Any, scores: Any
+) -> None:
+    """More keys, numbered from `start`, into each fetch's best (N, K), which are heaps: the worst stands first."""
+    for i in range(len(products)):
+        for fetch in range(len(bounds) - 1):
+            first, stop = bounds[fetch], bounds[fetch + 1]
+            most = np.float32(-np.inf)
+            for r in range(first, stop):
+                most = max(most, np.float32(products[i, r]) * scales[i] * row_scales[r] - totals[r])
+            if (stop - first) * np.exp(most) <= scores[fetch, 0]:
+                continue
+            best, names = scores[fetch], ids[fetch]
+            score = np.float32(0)
+            for r in range(first, stop):
+                score += np.exp(np.float32(products[i, r]) * scales[i] * row_scales[r] - totals[r])
+            if score <= best[0]:
+                continue
+            place = 0
+            while True:
+                child = 2 * place + 1
+                if child + 1 < len(best) and best[child + 1] < best[child]:
+                    child += 1
+                if child >= len(best) or best[child] >= score:
+                    break
+                best[place], names[place] = best[child], names[child]
+                place = child
+            best[place], names[place] = score, start + i
 
 
 @dataclass(frozen=True)
@@ -33,30 +85,17 @@ class Truth:
         bounds = np.cumsum([0, *(len(fetch.rows) for fetch in asked)])
         packed = numkong.dots_pack(np.ascontiguousarray(rows.data))
         most = min(most, len(world))
-
-        def logits() -> Iterator[tuple[int, Floats]]:
-            for start, keys in world.chunks(1 << 13):
-                found = np.asarray(numkong.dots_packed(keys.data, packed)).astype(np.float32)
-                found *= keys.scales[:, None]
-                found *= rows.scales
-                yield start, found
-
-        totals = np.full(len(rows), -np.inf)
-        for _, found in logits():
-            peak = found.max(axis=0)
-            totals = np.logaddexp(totals, peak + np.log(np.exp(found - peak).sum(axis=0, dtype=np.float64)))
-        ids = np.zeros((len(asked), 0), np.int64)
-        scores = np.zeros((len(asked), 0), np.float32)
-        for start, found in logits():
-            found -= totals.astype(np.float32)
-            shares = np.add.reduceat(np.exp(found, out=found), bounds[:-1], axis=1).T
-            own = np.argpartition(-shares, min(most, shares.shape[1]) - 1, axis=1)[:, :most]
-            ids = np.concatenate([ids, start + own], axis=1)
-            scores = np.concatenate([scores, np.take_along_axis(shares, own, axis=1)], axis=1)
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
-            ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        peaks = [totals[a:b].astype(np.float32) for a, b in pairwise(bounds)]
-        return Truth(ids, scores, peaks)
+        peaks, sums = np.full(len(rows), -np.inf, np.float32), np.zeros(len(rows))
+        for _, keys in world.chunks(CHUNK):
+            _add(np.asarray(numkong.dots_packed(keys.data, packed)), keys.scales, rows.scales, peaks, sums)
+        totals = (peaks + np.log(sums)).astype(np.float32)
+        ids, scores = np.full((len(asked), most), -1), np.zeros((len(asked), most), np.float32)
+        for start, keys in world.chunks(CHUNK):
+            products = np.asarray(numkong.dots_packed(keys.data, packed))
+            _rank(products, keys.scales, rows.scales, totals, bounds, start, ids, scores)
+        order = np.lexsort((ids, -scores))
+        ids, scores = np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        return Truth(ids, scores, [totals[a:b] for a, b in pairwise(bounds)])
 
     def judge(self, world: World, asked: Sequence[Fetch], blocks: Sequence[Found], k: int) -> dict[str, float]:
         """Means over the fetches."""
