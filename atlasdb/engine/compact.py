@@ -33,6 +33,10 @@ BUILD_BYTES = 64
 """Memory that a build takes for each slot beyond its key."""
 COPY_BYTES = 64 << 20
 """Memory that the copy takes: its transactions."""
+OF_ROWS = ("entries", "values", "index")
+"""Tables that grow with every entry there ever was, until what is dead is dropped."""
+OF_SLOTS = ("postings", "nodes")
+"""Tables in which deleted entries stay until they are built anew."""
 PACE = 100e6
 """Bytes a second, where nobody knows better: for the time that a dry run tells."""
 
@@ -203,13 +207,14 @@ def _timed(work: Callable[[], None]) -> float:
 
 
 def worth(engine: Engine, share: float, least: int) -> bool:
-    """Whether free pages and dead rows are more than this share of the file, and more than so many bytes."""
+    """Whether free pages and what is dead are more than this share of the file, and more than so many bytes."""
     environment = engine.store.environment
     size, page = environment.file_bytes(), environment.page_bytes()
     gain = size - used_bytes(environment)
     for record in engine.store.records():
         dead = record.next_entry - 1 - record.entries - record.dropped
+        held = record.delta_entries + sum(tree.entries for tree in record.trees)
         with suppress(AtlasError), engine.store.view(record.name) as view:
-            rows = (view.pages("entries") + view.pages("values")) * page
-            gain += rows * dead // (record.entries + dead or 1)
+            rows, slots = (page * sum(map(view.pages, tables)) for tables in (OF_ROWS, OF_SLOTS))
+            gain += rows * dead // (record.entries + dead or 1) + slots * record.tombstones // (held or 1)
     return gain > max(share * size, least)

@@ -126,6 +126,7 @@ class Database:
         """Delete it; how many entries it had. NotFound."""
         with self._upkeep.stopped_for(name):
             dropped = drop(self._engine, name)
+        self._upkeep.wake(name)
         self._engine.meters.forget(name, dropped.id)
         return dropped.entries
 

@@ -2,9 +2,9 @@
 When it has nothing else to do and much of the file is free, it compacts that. Now and then it looks over the pages of
 the file.
 
-A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat; a delta
-that has outgrown half of the trees is folded while inserts go on, as every fetch compares all of it, unless they come
-so fast that it is a bulk load.
+A fold waits for a quiet second, so that a load is not slowed by folds whose work the next one would repeat. Where none
+comes, a delta may grow for FOLD_SECONDS, or until it has outgrown half of the trees, as every fetch compares all of it;
+longer only if entries come so fast that it is a bulk load.
 """
 
 import logging
@@ -26,14 +26,18 @@ log = logging.getLogger("atlasdb.engine")
 
 DELTA_SLOTS = 8192
 """A delta from this size on is folded: comparing it costs a fetch as much as the rest of the way down."""
+FOLD_SECONDS = 30.0
+"""For about so long a delta grows where there is no quiet,"""
 LARGE_DELTA = 1 << 18
-"""From this size, and half of the trees', on it is folded without waiting for quiet."""
+"""unless it gets this large, and as half of the trees, before."""
 BULK_RATE = 20_000
 """Entries a second from which on a load is let be, as what is folded meanwhile would soon be folded again,"""
 BULK_DELTA = 1 << 24
 """up to so large a delta."""
 DEAD_SHARE = 0.25
 """A collection is rebuilt when more than this share of the entries in its slots is dead."""
+HOLLOW_SHARE = 0.5
+"""And without waiting for quiet when more than this is."""
 LEAST_DEAD = 1024
 """Fewer dead entries than this are let be."""
 LEAST_GAIN = 64 << 20
@@ -43,8 +47,14 @@ RETRY_SECONDS = 30.0
 """After an error, a full disk perhaps."""
 LOOK_SECONDS = 600.0
 """Between two looks at the file's pages; one takes some tenths of a second where the store has ten million entries."""
-_PAGES = ""
-"""In a collection's place: the file's pages."""
+_PAGES, _FILE = "", "/"
+"""In a collection's place: the file's pages are looked over, and the file is compacted where that is worth it."""
+
+
+def let_be(rate: float, built: int) -> int:
+    """How many entries a delta may have beside trees of `built`, while so many come in a second."""
+    large = max(LARGE_DELTA, built // 2)
+    return max(large, BULK_DELTA) if rate >= BULK_RATE else max(DELTA_SLOTS, min(int(rate * FOLD_SECONDS), large))
 
 
 class Upkeep:
@@ -60,6 +70,8 @@ class Upkeep:
         """When each collection was last looked at, and how many ids it had given by then."""
         self._look = time.monotonic() + LOOK_SECONDS
         """When the file's pages are looked at next."""
+        self._weigh: float | None = None
+        """When to see whether the file is to be compacted: what a fold leaves is free some commits later."""
         self._closing = False
         self._paused: Counter[str] = Counter()
         self._at_work: str | None = None
@@ -89,6 +101,11 @@ class Upkeep:
                 self._paused[name] -= 1
                 self._wakes.notify_all()
 
+    def idle(self) -> bool:
+        """Whether it does nothing, and nothing waits for it."""
+        with self._wakes:
+            return not self._changed and self._at_work is None and self._weigh is None
+
     def close(self) -> None:
         """Stop in the middle of whatever it does; nothing is lost by that."""
         with self._wakes:
@@ -111,10 +128,11 @@ class Upkeep:
                 again = RETRY_SECONDS
             with self._wakes:
                 self._at_work = None
-                if again is not None and name != _PAGES:
-                    self._changed.setdefault(name, time.monotonic() + again)
+                if name not in (_PAGES, _FILE):
+                    self._weigh = time.monotonic() + QUIET_SECONDS
+                    if again is not None:
+                        self._changed.setdefault(name, time.monotonic() + again)
                 self._wakes.notify_all()
-            self._compact()
 
     def _compact(self) -> None:
         """Give space back, where that is worth it and nothing else is to do."""
@@ -136,7 +154,7 @@ class Upkeep:
         return self._closing or any(record and record.delta_entries >= DELTA_SLOTS for record in waiting)
 
     def _next(self) -> str | None:
-        """The next collection to look at, or _PAGES, when it is time; None: closing."""
+        """The next collection to look at, or _PAGES or _FILE, when it is time; None: closing."""
         with self._wakes:
             while not self._closing:
                 now = time.monotonic()
@@ -149,7 +167,11 @@ class Upkeep:
                         del self._changed[name]
                         self._at_work = name
                         return name
-                self._wakes.wait(QUIET_SECONDS / 2 if self._changed else self._look - now)
+                if self._weigh is not None and now >= self._weigh:
+                    self._weigh, self._at_work = None, _FILE
+                    return _FILE
+                busy = self._changed or self._weigh is not None
+                self._wakes.wait(QUIET_SECONDS / 2 if busy else self._look - now)
             return None
 
     def _record(self, name: str) -> CollectionRecord | None:
@@ -161,15 +183,19 @@ class Upkeep:
         record = self._record(name)
         if record is None:
             return False
-        before, given = self._pace.get(name, (0.0, 0))
         now = time.monotonic()
+        before, given = self._pace.setdefault(name, (now, record.next_entry))
         rate = (record.next_entry - given) / max(now - before, 1e-3)
         if now >= before + QUIET_SECONDS / 4:
             self._pace[name] = now, record.next_entry
-        large = max(LARGE_DELTA, sum(tree.entries for tree in record.trees) // 2)
-        return record.delta_entries >= (large if rate < BULK_RATE else max(large, BULK_DELTA))
+        built = sum(tree.entries for tree in record.trees)
+        dead = record.tombstones > max(LEAST_DEAD, HOLLOW_SHARE * (built + record.delta_entries))
+        return dead or record.delta_entries >= let_be(rate, built)
 
     def _look_after(self, name: str) -> None:
+        if name == _FILE:
+            self._compact()
+            return
         if name == _PAGES:
             for told in self._engine.store.look_over():
                 log.error("%s", told)

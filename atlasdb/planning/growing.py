@@ -46,10 +46,9 @@ def grown(shape: Shape, whole: TreeSize, load: Load, took: Took) -> Grown:
     now = spent = 0.0
     folds = folded = 0
     end = load.seconds[-1]
-    bulk = shape.entries / end >= upkeep.BULK_RATE if end else True
+    rate = shape.entries / end if end else upkeep.BULK_RATE
     while True:
-        large = max(upkeep.LARGE_DELTA, folded // 2)
-        wanted = folded + (max(large, upkeep.BULK_DELTA) if bulk else large)
+        wanted = folded + upkeep.let_be(rate, folded)
         if wanted > shape.entries:
             break
         start = max(now, float(np.interp(wanted, load.entries, load.seconds)))

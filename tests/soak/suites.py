@@ -48,6 +48,10 @@ SUITES = {
         fuzz.episode, "inputs", 1_000_000, 2, "each input is used or refused by name, soon; memory stays flat"
     ),
     "churn": Suite(
-        churn.episode, "replacements", 20, 1, "recall as of a fresh build, memory flat; the file's size is measured"
+        churn.episode,
+        "replacements",
+        20,
+        1,
+        "recall as of a fresh build, memory flat, the file at most twice what its entries take",
     ),
 }

@@ -192,14 +192,18 @@ def test_collections_come_and_go_meanwhile(database: Database, monkeypatch: pyte
     assert damage(database) == []
 
 
-def test_a_quiet_store_compacts_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_quiet_store_compacts_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: bool) -> None:
     monkeypatch.setattr("atlasdb.engine.upkeep.LEAST_GAIN", 1 << 16)
     monkeypatch.setattr("atlasdb.engine.upkeep.QUIET_SECONDS", 0.05)
     with Database.open(tmp_path / "data", MAP_BYTES, compact_above=0.3) as database:
         database.create_collection("facts", BARE)
         ids = fill(database, 6000)
         size = database.stats().file_bytes
-        database.delete("facts", ids[:5500]).result()
+        if dropped:
+            database.drop_collection("facts")
+        else:
+            database.delete("facts", ids[:5500]).result()
         for _ in range(200):
             if database.stats().file_bytes < size / 2:
                 break

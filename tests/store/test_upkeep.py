@@ -99,6 +99,34 @@ def test_what_a_stopped_server_left_is_folded_by_the_next(
     until(lambda: record(later).delta_entries == 0)
 
 
+def test_entries_that_trickle_in_are_folded_though_it_is_never_quiet(
+    monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
+) -> None:
+    monkeypatch.setattr(upkeep, "QUIET_SECONDS", 3600.0)
+    monkeypatch.setattr(upkeep, "FOLD_SECONDS", 0.1)
+    batches = iter(range(0, 100_000, 20))
+    until(lambda: bool(load(facts(20, start=next(batches)))) and record(database).trees != ())
+    assert damage(database) == []
+
+
+def test_what_is_hollow_is_rebuilt_though_it_is_never_quiet(
+    monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
+) -> None:
+    load(facts(400))
+    database.build("facts")
+    monkeypatch.setattr(upkeep, "QUIET_SECONDS", 3600.0)
+    database.delete("facts", range(1, 301)).result()
+    until(lambda: record(database).tombstones == 0)
+
+
+def test_a_delta_may_grow_for_a_while_but_for_a_bulk_load() -> None:
+    assert upkeep.let_be(0.0, 10**7) == upkeep.DELTA_SLOTS
+    assert upkeep.let_be(2000.0, 10**7) == 2000 * upkeep.FOLD_SECONDS
+    assert upkeep.let_be(upkeep.BULK_RATE - 1, 0) == upkeep.LARGE_DELTA
+    assert upkeep.let_be(upkeep.BULK_RATE - 1, 10**6) == 10**6 // 2
+    assert upkeep.let_be(upkeep.BULK_RATE, 0) == upkeep.BULK_DELTA
+
+
 def test_upkeep_that_fails_is_tried_again_and_does_not_stand_in_the_way(
     monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
 ) -> None:
@@ -109,7 +137,6 @@ def test_upkeep_that_fails_is_tried_again_and_does_not_stand_in_the_way(
         raise MemoryError("no memory")
 
     monkeypatch.setattr(upkeep, "RETRY_SECONDS", 0.3)
-    monkeypatch.setattr(upkeep, "LARGE_DELTA", 100)
     with monkeypatch.context() as broken:
         broken.setattr(upkeep, "fold", failing)
         load(facts(300))
