@@ -142,9 +142,10 @@ class _Gathering:
         """The same, with what is known to be damaged left out."""
         forest, record = woods.forest, self._record
         slots = _slots_out(woods.keys, out)
-        counts = _entry_counts(forest)
         expected = sum(one.entries for one in record.trees) + record.delta_entries
-        lost = max(0, expected - sum(counts)) + sum(_span(forest, slot) for slot in slots.tolist())
+        lost = max(0, expected - int(forest.slots.at[:, scoring.ENTRIES].sum())) + sum(
+            _span(forest, slot) for slot in slots.tolist()
+        )
         dead, values = forest.dead, [one for one in out if one.table == "values"]
         if values:
             wanted = np.array([int.from_bytes(one.key, "big") + one.row for one in values], np.uint64)
@@ -167,19 +168,11 @@ def _slots_out(keys: tuple[bytes, ...], out: frozenset[Out]) -> Positions:
     return np.array(sorted(found), np.int64)
 
 
-def _entry_counts(forest: Forest) -> list[int]:
-    """How many entries each record of slots has."""
-    return [
-        int(lent(columns[scoring.STARTS] + 4 * count, (1,), np.uint32)[0])
-        for count, columns in zip(forest.slots.counts.tolist(), forest.slots.at, strict=True)
-    ]
-
-
 def _span(forest: Forest, slot: int) -> int:
     """How many entries a slot has."""
     columns, position = forest.slots.at[slot >> scoring.POSITION_BITS], slot & ((1 << scoring.POSITION_BITS) - 1)
     start, stop = lent(columns[scoring.STARTS] + 4 * position, (2,), np.uint32).tolist()
-    return int(stop - start)
+    return int(stop - start) if start < stop <= columns[scoring.ENTRIES] else 0
 
 
 def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, tuple[bytes, ...], bool]:
@@ -208,7 +201,7 @@ def _slots(records: Iterable[Record], dimension: int) -> tuple[Columns, tuple[by
         count, entries = matrices.spanned_slots(dimension, key, record)
         keys.append(key)
         start = address(record)
-        at.append([start + offset for offset in matrices.slot_offsets(count, entries)])
+        at.append([*(start + offset for offset in matrices.slot_offsets(count, entries)), entries])
         counts.append(count)
         stays &= len(record) >= ITS_OWN_PAGES
     return _columns(counts, at, SLOT_COLUMNS), tuple(keys), stays

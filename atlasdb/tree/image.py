@@ -92,8 +92,8 @@ class Columns:
         return Columns(np.concatenate([part.counts for part in parts]), np.concatenate([part.at for part in parts]))
 
 
-SLOT_COLUMNS = 8
-"""starts, subjects, scales, checks, ids, value ids, seals, keys."""
+SLOT_COLUMNS = 9
+"""starts, subjects, scales, checks, ids, value ids, seals, keys; the last is no address but how many entries it has."""
 NODE_COLUMNS = 2
 """rows, vectors."""
 
@@ -214,7 +214,10 @@ def slots_in_memory(slots: Slots) -> tuple[list[npt.NDArray[Any]], Columns]:
         seals,
         slots.keys.data,
     ]
-    return arrays, in_memory(arrays, len(slots))
+    if not len(slots):
+        return arrays, Columns.none(SLOT_COLUMNS)
+    columns = in_memory(arrays, len(slots))
+    return arrays, Columns(columns.counts, np.append(columns.at, [[slots.entries]], axis=1))
 
 
 NO_SLOTS: Positions = np.zeros(0, np.int64)

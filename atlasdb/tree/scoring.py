@@ -9,7 +9,7 @@ from atlasdb import crc
 from atlasdb.tree.kernels import f32, i8, pointer, prefetch, u64
 from atlasdb.tree.simd import dot
 
-STARTS, SUBJECTS, SCALES, CHECKS, IDS, VALUE_IDS, SEALS, KEYS = range(8)
+STARTS, SUBJECTS, SCALES, CHECKS, IDS, VALUE_IDS, SEALS, KEYS, ENTRIES = range(9)
 POSITION_BITS = 40
 """A slot is named by record << POSITION_BITS | its position there."""
 SLOT_BYTES = 8
@@ -37,16 +37,16 @@ def _place(slot: Any) -> Any:
 
 
 @njit(inline="always")
-def _span(at: Any, record: Any, position: Any) -> Any:
-    """The entries of one slot: from, to. A span that can't be is empty."""
+def span(at: Any, record: Any, position: Any) -> Any:
+    """The entries of one slot: from, to. A span that can't be is empty: a file may be damaged while it is read."""
     start, stop = np.int64(u32(at[record, STARTS], position)), np.int64(u32(at[record, STARTS], position + 1))
-    return (start, stop) if stop > start else (start, start)
+    return (start, stop) if start < stop <= at[record, ENTRIES] else (np.int64(0), np.int64(0))
 
 
 @njit(inline="always")
 def _alive(at: Any, record: Any, position: Any, dead: Any) -> Any:
     """How many entries of one slot are there."""
-    start, stop = _span(at, record, position)
+    start, stop = span(at, record, position)
     count = stop - start
     if len(dead):
         for i in range(start, stop):
@@ -166,7 +166,7 @@ def masses(logits: Any, weights: Any, window: Any) -> Any:
 @njit(inline="always")
 def _first_id(slot: Any, at: Any) -> Any:
     record, position = _place(slot)
-    return u64(at[record, IDS], np.int64(u32(at[record, STARTS], position)))
+    return u64(at[record, IDS], span(at, record, position)[0])
 
 
 @njit(nogil=True, cache=True)
@@ -207,7 +207,7 @@ def expand(scores: Any, slots: Any, at: Any, dead: Any, k: Any) -> Any:
         if count >= k and scores[i] < enough:
             break
         record, position = _place(slots[i])
-        start, stop = _span(at, record, position)
+        start, stop = span(at, record, position)
         taken = 0
         for entry in range(start, stop):
             if taken == k:

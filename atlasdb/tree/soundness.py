@@ -9,7 +9,7 @@ from numba import carray, njit
 from atlasdb import crc
 from atlasdb.tree.image import Forest
 from atlasdb.tree.kernels import pointer
-from atlasdb.tree.scoring import CHECKS, IDS, KEYS, POSITION_BITS, SCALES, SEALS, STARTS, SUBJECTS, VALUE_IDS, u32
+from atlasdb.tree.scoring import CHECKS, IDS, KEYS, POSITION_BITS, SCALES, SEALS, SUBJECTS, VALUE_IDS, span, u32
 from atlasdb.tree.slots import Positions
 
 
@@ -38,7 +38,8 @@ def _wrong(slots: Any, at: Any, size: Any, tables: Any) -> Any:
         check = np.uint32(~crc.step(tables, np.uint32(0xFFFFFFFF), of_slot))
         found[i] = check != u32(at[record, CHECKS], position)
         _copied(at[record, CHECKS] + 4 * position, 4, of_entry[16:20])
-        start, stop = np.int64(u32(at[record, STARTS], position)), np.int64(u32(at[record, STARTS], position + 1))
+        start, stop = span(at, record, position)
+        found[i] |= start == stop
         for entry in range(start, stop):
             _copied(at[record, IDS] + 8 * entry, 8, of_entry[0:8])
             _copied(at[record, VALUE_IDS] + 8 * entry, 8, of_entry[8:16])
@@ -57,7 +58,7 @@ def first_entry(forest: Forest, slot: int) -> int:
     """What a slot says is the id of its first entry."""
     record, position = slot >> POSITION_BITS, slot & ((1 << POSITION_BITS) - 1)
     columns = forest.slots.at[record]
-    start = int.from_bytes(_bytes(columns[STARTS] + 4 * position, 4), "little")
+    start, _ = span(forest.slots.at, record, position)
     return int.from_bytes(_bytes(columns[IDS] + 8 * start, 8), "little")
 
 

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -215,6 +216,18 @@ def test_numbers_that_lead_nowhere_are_not_followed() -> None:
     world.trees = [replace(tree, root_starts=starts)]
     for _ in range(20):
         descend(world.forest(), world.rows(2), 10)
+
+
+def test_spans_that_lead_out_of_a_record_are_not_followed() -> None:
+    """Spans are read where they lie: in a file that is damaged while it is open they may say anything."""
+    world = World(2000, 400, 9, trees=1)
+    for arrays in world.kept:
+        arrays[scoring.STARTS][1::3] = 0xFFFFFFF0
+    for exact in (False, True):
+        for _ in range(5):
+            rows, forest = world.rows(2), world.forest(bits(np.arange(1, 2000, 7, dtype=np.uint64)))
+            with suppress(Unsound):
+                _ = rank.scan(forest, rows, 10, doubted=()) if exact else descend(forest, rows, 10)
 
 
 def test_a_slot_that_changed_is_not_handed_out() -> None:
