@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from atlasdb.engine import snapshot
 from atlasdb.engine.database import Database
+from atlasdb.restore import restore
+from atlasdb.store.environment import FILE
 
 from .acting import QUIET, Actor
 from .forked import Broken, Child, Ended, Late, asked, forked
@@ -28,6 +31,10 @@ MOMENTS = ("open", "Insert", "Delete", "Create", "Drop", *QUIET)
 """What a kill falls into, or soon after."""
 LONGEST = 0.25
 """Seconds after which a child is killed whatever it does."""
+RESTORES = 0.15
+"""After so many of the kills a restore is killed too."""
+RESTORE_SECONDS = 1.0
+"""Of its work, at most, before it is."""
 
 
 def episode(seed: int, folder: Path, tally: Tally) -> None:
@@ -37,6 +44,7 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
         return
     rng = np.random.default_rng(seed)
     store, ledger = folder / "data", Ledger()
+    there: Sums = {}
     for number in range(KILLS):
         pending, problems = _killed(store, ledger, np.random.default_rng([seed, number]), rng, tally)
         if not problems:
@@ -46,8 +54,54 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
             tally.fail(f"after kill {number + 1}: {'; '.join(problems[:3])}")
             return
         tally.count()
+        other = np.random.default_rng([seed, number, 1])
+        if not tally.over() and other.random() < RESTORES:
+            there, problems = _restored(store, folder / "restored", there, other, tally)
+            problems = problems or checked(store, ledger, [])
+            if problems:
+                tally.fail(f"after a restore was killed, after kill {number + 1}: {'; '.join(problems[:3])}")
+                return
         if tally.over():
             return
+
+
+Sums = dict[str, str]
+"""The setsum of each collection."""
+
+
+def _restored(
+    store: Path, target: Path, before: Sums, rng: np.random.Generator, tally: Tally
+) -> tuple[Sums, list[str]]:  # fmt: skip
+    """A restore of the latest snapshot, killed: what is in the target now, and what is wrong with it."""
+    known = snapshot.listed(store)
+    if not known:
+        return before, []
+    wanted = {held.name: held.setsum for held in known[-1].collections}
+    child = forked(lambda say: (say("begun"), restore(store, known[-1].name, target, force=True)))
+    try:
+        child.receive(10.0)
+        time.sleep(float(rng.uniform(0, RESTORE_SECONDS)))
+        child.kill()
+    finally:
+        child.close()
+    tally.figures["in restore"] += 1
+    tally.count()
+    if not (target / FILE).exists():
+        return {}, [f"the store that was in {target} is gone"] if before else []
+    try:
+        found, problems = asked(partial(_sums, target))
+    except (Ended, Broken, Late) as error:
+        return before, [f"the check of a restored store: {error!s}"]
+    if found not in (before, wanted):
+        problems.append(f"a restored store has {found}, not {wanted} or {before}")
+    tally.figures["restores that were done"] += found == wanted
+    return found, problems
+
+
+def _sums(store: Path) -> tuple[Sums, list[str]]:
+    with Database.open(store, MAP_BYTES) as database:
+        damage = [one for _, progress in database.verify() for one in progress.damage]
+        return {one.name: one.setsum for one in database.stats().collections}, damage
 
 
 def checked(store: Path, ledger: Ledger, pending: list[Step]) -> list[str]:
