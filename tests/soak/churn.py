@@ -18,7 +18,7 @@ from atlasdb_contract.codec import quantise
 from atlasdb_contract.types import NO_ENCODER, Beams, CollectionConfig, Triple, Vectors
 
 from .acting import hasten_upkeep
-from .forked import Broken, Ended, Late, Say, forked
+from .forked import Broken, Ended, Late, Say, forked, own_memory
 from .ledger import MAIN
 from .tally import Tally
 
@@ -68,11 +68,9 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
 
 
 def _churn(seed: int, folder: Path, say: Say) -> None:
-    import psutil
-
     hasten_upkeep()
     upkeep.LEAST_GAIN = 0
-    rng, process, memory = np.random.default_rng(seed), psutil.Process(), 0
+    rng, memory = np.random.default_rng(seed), 0
     with Database.open(folder / "churned", MAP_BYTES, compact_above=Settings(folder).compact_above) as database:
         database.create_collection(MAIN, CollectionConfig(NO_ENCODER, D))
         old: list[int] = []
@@ -81,10 +79,10 @@ def _churn(seed: int, folder: Path, say: Say) -> None:
             old = _replaced(database, old, given)
             _settled(database)
             if number == 2:
-                memory = process.memory_info().rss
+                memory = own_memory()
             if number:
                 problems = _compared(database, folder, given, rng, say)
-                grown = process.memory_info().rss - (memory or process.memory_info().rss)
+                grown = own_memory() - memory if memory else 0
                 say(("measured", ("memory grown, MiB", grown / (1 << 20))))
                 if grown > MEMORY_GROWTH:
                     problems.append(f"memory grew by {grown >> 20} MiB since round 2")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .forked import Broken, Ended, Late, Say, forked
+from .forked import Broken, Ended, Late, Say, forked, own_memory
 from .inputs import Rng, filled, mutated, phrases_file, pick, text_file, vector_file, word
 from .powercut import memory
 from .tally import Tally
@@ -64,10 +64,8 @@ def _heard(seed: int, scratch: Path, tally: Tally) -> None:
 
 
 def _inputs(seed: int, scratch: Path, at: mmap.mmap, say: Say) -> None:
-    import psutil
-
     logging.getLogger("atlasdb").setLevel(logging.CRITICAL + 1)
-    process, done, half = psutil.Process(), Counter[str](), 0
+    done, half = Counter[str](), 0
     with _Targets(scratch) as targets:
         kinds = targets.kinds()
         names, weights = list(kinds), np.array([weight for weight, _ in kinds.values()])
@@ -83,9 +81,9 @@ def _inputs(seed: int, scratch: Path, at: mmap.mmap, say: Say) -> None:
                 say(("done", done))
                 done = Counter()
             if number == INPUTS // 2:
-                half = process.memory_info().rss
+                half = own_memory()
         say(("done", done))
-        grown = process.memory_info().rss - half
+        grown = own_memory() - half
         say(("grown", grown))
         if grown > MEMORY_GROWTH:
             say(("wrong", f"memory grew by {grown >> 20} MiB in the second half"))
