@@ -188,6 +188,24 @@ def test_damaged_and_unfit_files_are_refused_by_name(tmp_path: Path) -> None:
             VectorFiles.open(name, name)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{b'descr': '<f4', 'fortran_order': False, 'shape': (2, 2)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 99, 2)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 2)}",
+        "{'descr': 7, 'fortran_order': False, 'shape': (2, 2)}",
+        "(" * 300,
+        "7",
+    ],
+)
+def test_a_damaged_header_of_numpy_is_refused(tmp_path: Path, header: str) -> None:
+    told = header.ljust(400).encode() + b"\n"
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(told).to_bytes(2, "little") + told + bytes(16))
+    with pytest.raises(InvalidArgument, match=r"is no array of numbers"):
+        VectorFiles.open(str(tmp_path / "x.npy"), str(tmp_path / "x.npy"))
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = table(tmp_path / "some", some=column(DRAWN))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
