@@ -48,23 +48,16 @@ def restore(data: Path, name: str, target: Path, force: bool) -> int:
     """
     from atlasdb.engine import snapshot
     from atlasdb.store.environment import FILE
-    from atlasdb.store.folder import lock_folder
+    from atlasdb.store.folder import folder_lock
 
     known = snapshot.find(data, name)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        lock = lock_folder(target)
-    except OSError as error:
-        raise FailedPrecondition(f"the folder {target} can't be used: {error.strerror or error}") from error
-    try:
+    with folder_lock(target, make=True):
         if (target / FILE).exists() and not force:
             raise FailedPrecondition(f"{target} holds a store already; --force replaces it")
         *_, last = snapshot.verify(data, name)
         if last.damage:
             raise DataLoss(f"nothing was restored: {last.damage[0]}")
         _put(snapshot.file_of(data, name), target, known.sha256)
-    finally:
-        os.close(lock)
     return sum(held.entries for held in known.collections)
 
 

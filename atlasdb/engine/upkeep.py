@@ -43,6 +43,8 @@ LEAST_DEAD = 1024
 LEAST_GAIN = 64 << 20
 """Bytes that compacting the file must free, about, for it to be worth it."""
 QUIET_SECONDS = 1.0
+PACE_SECONDS = 0.25
+"""Over so long at least it is told how many entries come in a second: commits come in bursts."""
 RETRY_SECONDS = 30.0
 """After an error, a full disk perhaps."""
 LOOK_SECONDS = 600.0
@@ -51,8 +53,8 @@ _PAGES, _FILE = "", "/"
 """In a collection's place: the file's pages are looked over, and the file is compacted where that is worth it."""
 
 
-def let_be(rate: float, built: int) -> int:
-    """How many entries a delta may have beside trees of `built`, while so many come in a second."""
+def delta_limit(rate: float, built: int) -> int:
+    """How many entries a delta may have beside trees of `built`, while so many come in a second without a pause."""
     large = max(LARGE_DELTA, built // 2)
     return max(large, BULK_DELTA) if rate >= BULK_RATE else max(DELTA_SLOTS, min(int(rate * FOLD_SECONDS), large))
 
@@ -66,8 +68,8 @@ class Upkeep:
         self._compact_above = compact_above
         self._changed: dict[str, float] = {}
         self._wakes = threading.Condition()
-        self._pace: dict[str, tuple[float, int]] = {}
-        """When each collection was last looked at, and how many ids it had given by then."""
+        self._pace: dict[str, tuple[float, int, float]] = {}
+        """When each collection was last looked at, how many ids it had given by then, and how many a second before."""
         self._look = time.monotonic() + LOOK_SECONDS
         """When the file's pages are looked at next."""
         self._weigh: float | None = None
@@ -184,13 +186,13 @@ class Upkeep:
         if record is None:
             return False
         now = time.monotonic()
-        before, given = self._pace.setdefault(name, (now, record.next_entry))
-        rate = (record.next_entry - given) / max(now - before, 1e-3)
-        if now >= before + QUIET_SECONDS / 4:
-            self._pace[name] = now, record.next_entry
+        before, given, rate = self._pace.setdefault(name, (now, record.next_entry, BULK_RATE))
+        if now >= before + PACE_SECONDS:
+            rate = (record.next_entry - given) / (now - before)
+            self._pace[name] = now, record.next_entry, rate
         built = sum(tree.entries for tree in record.trees)
         dead = record.tombstones > max(LEAST_DEAD, HOLLOW_SHARE * (built + record.delta_entries))
-        return dead or record.delta_entries >= let_be(rate, built)
+        return dead or record.delta_entries >= delta_limit(rate, built)
 
     def _look_after(self, name: str) -> None:
         if name == _FILE:

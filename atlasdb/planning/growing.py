@@ -48,7 +48,7 @@ def grown(shape: Shape, whole: TreeSize, load: Load, took: Took) -> Grown:
     end = load.seconds[-1]
     rate = shape.entries / end if end else upkeep.BULK_RATE
     while True:
-        wanted = folded + upkeep.let_be(rate, folded)
+        wanted = folded + upkeep.delta_limit(rate, folded)
         if wanted > shape.entries:
             break
         start = max(now, float(np.interp(wanted, load.entries, load.seconds)))

@@ -24,7 +24,7 @@ from atlasdb.store.folder import lock_folder, switching
 from atlasdb.store.opened import COLLECTIONS_LIMIT, READERS_LIMIT, TABLES, Opened, Tables, Txn, table_name
 from atlasdb.store.pages import is_table
 from atlasdb.store.reserve import Reserve, allocate
-from atlasdb_contract.errors import DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
+from atlasdb_contract.errors import DataLoss, ResourceExhausted, Unavailable
 from atlasdb_contract.ids import CollectionId
 
 log = logging.getLogger("atlasdb.store")
@@ -71,11 +71,7 @@ class Environment:
                 self.opened = self._open(path / FILE)
             self._check_format()
             return
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(path)
-        except OSError as error:
-            raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+        self._lock = lock_folder(path, make=True)
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for left in path.glob(f"{FILE}.*"):

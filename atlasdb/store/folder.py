@@ -31,16 +31,22 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def lock_folder(path: Path) -> int:
-    """Take the folder: the open descriptor of its lock file, with our pid in it."""
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def lock_folder(path: Path, make: bool = False) -> int:
+    """Take the folder, which is made if need be: the open descriptor of its lock file, with our pid in it.
+    FailedPrecondition: a server has it, or it can't be used."""
+    try:
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
+            raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
         raise FailedPrecondition(f"{path} is in use by the server with pid {pid}; stop it first") from error
     with suppress(OSError):  # a full disk: the lock holds without the number
         os.ftruncate(descriptor, 0)
@@ -49,12 +55,9 @@ def lock_folder(path: Path) -> int:
 
 
 @contextmanager
-def folder_lock(path: Path) -> Iterator[None]:
-    """Keep servers out of a folder for a while. FailedPrecondition: one has it, or it can't be used."""
-    try:
-        descriptor = lock_folder(path)
-    except OSError as error:
-        raise FailedPrecondition(f"the folder {path} can't be used: {error.strerror or error}") from error
+def folder_lock(path: Path, make: bool = False) -> Iterator[None]:
+    """Keep servers out of a folder for a while; as `lock_folder`."""
+    descriptor = lock_folder(path, make)
     try:
         yield
     finally:

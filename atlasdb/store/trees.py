@@ -143,9 +143,8 @@ class _Gathering:
         forest, record = woods.forest, self._record
         slots = _slots_out(woods.keys, out)
         expected = sum(one.entries for one in record.trees) + record.delta_entries
-        lost = max(0, expected - int(forest.slots.at[:, scoring.ENTRIES].sum())) + sum(
-            _span(forest, slot) for slot in slots.tolist()
-        )
+        held = int(forest.slots.at[:, scoring.ENTRIES].sum())
+        lost = max(0, expected - held) + sum(_entries_of(forest, slot) for slot in slots.tolist())
         dead, values = forest.dead, [one for one in out if one.table == "values"]
         if values:
             wanted = np.array([int.from_bytes(one.key, "big") + one.row for one in values], np.uint64)
@@ -168,11 +167,11 @@ def _slots_out(keys: tuple[bytes, ...], out: frozenset[Out]) -> Positions:
     return np.array(sorted(found), np.int64)
 
 
-def _span(forest: Forest, slot: int) -> int:
+def _entries_of(forest: Forest, slot: int) -> int:
     """How many entries a slot has."""
-    columns, position = forest.slots.at[slot >> scoring.POSITION_BITS], slot & ((1 << scoring.POSITION_BITS) - 1)
-    start, stop = lent(columns[scoring.STARTS] + 4 * position, (2,), np.uint32).tolist()
-    return int(stop - start) if start < stop <= columns[scoring.ENTRIES] else 0
+    record, position = slot >> scoring.POSITION_BITS, slot & ((1 << scoring.POSITION_BITS) - 1)
+    start, stop = scoring.span(forest.slots.at, record, position)
+    return int(stop - start)
 
 
 def read(txn: Txn, tables: Tables, one: TreeRecord, dimension: int) -> tuple[Tree, tuple[bytes, ...], bool]:

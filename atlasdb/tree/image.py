@@ -192,11 +192,11 @@ WHOLE = 62
 """The shift of columns that are all in one record."""
 
 
-def in_memory(arrays: Sequence[npt.NDArray[Any]], count: int) -> Columns:
-    """One record of contiguous arrays, whose owner keeps them alive."""
+def in_memory(arrays: Sequence[npt.NDArray[Any]], count: int, *numbers: int) -> Columns:
+    """One record of contiguous arrays, whose owner keeps them alive; `numbers` stand after their addresses."""
+    at = [*(array.__array_interface__["data"][0] for array in arrays), *numbers]
     if not count:
-        return Columns.none(len(arrays))
-    at = [array.__array_interface__["data"][0] for array in arrays]
+        return Columns.none(len(at))
     return Columns(np.array([count], np.int64), np.array([at], np.int64))
 
 
@@ -214,10 +214,7 @@ def slots_in_memory(slots: Slots) -> tuple[list[npt.NDArray[Any]], Columns]:
         seals,
         slots.keys.data,
     ]
-    if not len(slots):
-        return arrays, Columns.none(SLOT_COLUMNS)
-    columns = in_memory(arrays, len(slots))
-    return arrays, Columns(columns.counts, np.append(columns.at, [[slots.entries]], axis=1))
+    return arrays, in_memory(arrays, len(slots), slots.entries)
 
 
 NO_SLOTS: Positions = np.zeros(0, np.int64)

@@ -36,7 +36,7 @@ def _place(slot: Any) -> Any:
     return slot >> POSITION_BITS, slot & ((np.int64(1) << POSITION_BITS) - 1)
 
 
-@njit(inline="always")
+@njit(inline="always", cache=True)
 def span(at: Any, record: Any, position: Any) -> Any:
     """The entries of one slot: from, to. A span that can't be is empty: a file may be damaged while it is read."""
     start, stop = np.int64(u32(at[record, STARTS], position)), np.int64(u32(at[record, STARTS], position + 1))

@@ -57,9 +57,8 @@ def unsound(forest: Forest, slots: Positions) -> Positions:
 def first_entry(forest: Forest, slot: int) -> int:
     """What a slot says is the id of its first entry."""
     record, position = slot >> POSITION_BITS, slot & ((1 << POSITION_BITS) - 1)
-    columns = forest.slots.at[record]
     start, _ = span(forest.slots.at, record, position)
-    return int.from_bytes(_bytes(columns[IDS] + 8 * start, 8), "little")
+    return int.from_bytes(_bytes(forest.slots.at[record, IDS] + 8 * start, 8), "little")
 
 
 def _bytes(address: Any, count: int) -> bytes:

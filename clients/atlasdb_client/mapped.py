@@ -24,8 +24,8 @@ TENSORS: Mapping[str, np.dtype[Any]] = {
 """Types of a safetensors file that are floats, as they lie there."""
 HEADER_BYTES = 100_000_000
 """The longest header that the format allows."""
-OF_HEADERS = (SyntaxError, tokenize.TokenError, TypeError, ArithmeticError, RecursionError, MemoryError)
-"""What numpy raises, beside ValueError, for a damaged header, which it reads as Python."""
+MALFORMED = (ValueError, SyntaxError, tokenize.TokenError, TypeError, ArithmeticError, RecursionError, MemoryError)
+"""What numpy raises for a damaged header, which it reads as Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def npy(name: str) -> Mapped:
         array: npt.NDArray[Any] = np.load(name, mmap_mode="r")
     except OSError as error:
         _unreadable(Path(name), error)
-    except (ValueError, *OF_HEADERS) as error:
+    except MALFORMED as error:
         raise InvalidArgument(f"{name} is no array of numbers: {error}") from None
     if not is_quantised(array) and (array.ndim != 2 or array.dtype.name not in FLOATS):
         raise InvalidArgument(f"{name} holds {array.dtype} {array.shape}; vectors are {', '.join(FLOATS)} (N, D)")

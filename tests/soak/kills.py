@@ -1,6 +1,7 @@
 """SIGKILL at a random moment, again and again on the same store; after each it is opened, verified and compared.
 
-Most rounds kill a forked child that runs the engine. In every tenth episode it is a whole `atlasdb serve` process.
+Most rounds kill a forked child that runs the engine; now and then one that restores a snapshot to another folder is
+killed, too. In every tenth episode it is a whole `atlasdb serve` process.
 """
 
 import json
@@ -31,6 +32,8 @@ MOMENTS = ("open", "Insert", "Delete", "Create", "Drop", *QUIET)
 """What a kill falls into, or soon after."""
 LONGEST = 0.25
 """Seconds after which a child is killed whatever it does."""
+Sums = dict[str, str]
+"""The setsum of each collection."""
 RESTORES = 0.15
 """After so many of the kills a restore is killed too."""
 RESTORE_SECONDS = 0.15
@@ -63,10 +66,6 @@ def episode(seed: int, folder: Path, tally: Tally) -> None:
                 return
         if tally.over():
             return
-
-
-Sums = dict[str, str]
-"""The setsum of each collection."""
 
 
 def _restored(

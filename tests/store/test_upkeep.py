@@ -103,10 +103,25 @@ def test_entries_that_trickle_in_are_folded_though_it_is_never_quiet(
     monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
 ) -> None:
     monkeypatch.setattr(upkeep, "QUIET_SECONDS", 3600.0)
-    monkeypatch.setattr(upkeep, "FOLD_SECONDS", 0.1)
+    monkeypatch.setattr(upkeep, "PACE_SECONDS", 0.1)
+    monkeypatch.setattr(upkeep, "FOLD_SECONDS", 0.01)
     batches = iter(range(0, 100_000, 20))
     until(lambda: bool(load(facts(20, start=next(batches)))) and record(database).trees != ())
     assert damage(database) == []
+
+
+def test_a_bulk_load_is_let_be_though_many_of_its_commits_follow_each_other_at_once(
+    monkeypatch: pytest.MonkeyPatch, database: Database, load: Load
+) -> None:
+    monkeypatch.setattr(upkeep, "QUIET_SECONDS", 3600.0)
+    monkeypatch.setattr(upkeep, "PACE_SECONDS", 0.02)
+    monkeypatch.setattr(upkeep, "BULK_RATE", 1)
+    for start in range(0, 3000, 100):
+        load(facts(100, start=start))
+        for _ in range(3):
+            database.delete("facts", [10**9]).result()
+    assert record(database).trees == ()
+    assert record(database).delta_entries == 3000
 
 
 def test_what_is_hollow_is_rebuilt_though_it_is_never_quiet(
@@ -120,11 +135,11 @@ def test_what_is_hollow_is_rebuilt_though_it_is_never_quiet(
 
 
 def test_a_delta_may_grow_for_a_while_but_for_a_bulk_load() -> None:
-    assert upkeep.let_be(0.0, 10**7) == upkeep.DELTA_SLOTS
-    assert upkeep.let_be(2000.0, 10**7) == 2000 * upkeep.FOLD_SECONDS
-    assert upkeep.let_be(upkeep.BULK_RATE - 1, 0) == upkeep.LARGE_DELTA
-    assert upkeep.let_be(upkeep.BULK_RATE - 1, 10**6) == 10**6 // 2
-    assert upkeep.let_be(upkeep.BULK_RATE, 0) == upkeep.BULK_DELTA
+    assert upkeep.delta_limit(0.0, 10**7) == upkeep.DELTA_SLOTS
+    assert upkeep.delta_limit(2000.0, 10**7) == 2000 * upkeep.FOLD_SECONDS
+    assert upkeep.delta_limit(upkeep.BULK_RATE - 1, 0) == upkeep.LARGE_DELTA
+    assert upkeep.delta_limit(upkeep.BULK_RATE - 1, 10**6) == 10**6 // 2
+    assert upkeep.delta_limit(upkeep.BULK_RATE, 0) == upkeep.BULK_DELTA
 
 
 def test_upkeep_that_fails_is_tried_again_and_does_not_stand_in_the_way(
