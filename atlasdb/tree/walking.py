@@ -181,23 +181,10 @@ def walk(
                     offers += 1
                     peak = max(peak, value)
         first = count
-        place = -1
-        while waiting and opened < most and (opened < least or score_of(heap[0]) >= top - depth):
-            place = number_of(heap[0])
-            waiting = pop(heap, waiting)
-            if fates[place] == MET:
-                scores[place] = compared(at, shift, met[place], words, width, row, scale)
-                fates[place] = COMPARED
-                looked += 1
-                top = max(top, scores[place])
-                if waiting and packed(scores[place], place) < heap[0]:
-                    waiting = push(heap, waiting, packed(scores[place], place))
-                    place = -1
-                    continue
-            if opened >= least and scores[place] < top - depth:
-                place = -1
-                continue
-            break
+        place, waiting, looked, top = _next_best(
+            shift, at, width, words, row, scale, depth, opened < least, opened < most, met, scores, fates, heap,
+            waiting, looked, top,
+        )  # fmt: skip
         if place < 0:
             return count, looked, opened, offers, top
         fates[place] = OPENED
@@ -206,6 +193,29 @@ def walk(
         count = _meet(links, nodes, shift, at, width, words, seen, met, fates, count)
         for i in range(min(waiting, NEXT)):
             _ask_for(at, shift, met[number_of(heap[i])], size)
+
+
+@njit(inline="always")
+def _next_best(
+    shift: Any, at: Any, width: Any, words: Any, row: Any, scale: Any, depth: Any, sure: Any, more: Any, met: Any,
+    scores: Any, fates: Any, heap: Any, waiting: Any, looked: Any, top: Any,
+) -> Any:  # fmt: skip
+    """The place of the node to open next, compared and taken from the heap, -1 where there is none; how many wait, how
+    many were compared, and the best score. `sure`: it is opened however low it is; `more`: one may be opened."""
+    while waiting and more and (sure or score_of(heap[0]) >= top - depth):
+        place = number_of(heap[0])
+        waiting = pop(heap, waiting)
+        if fates[place] == MET:
+            scores[place] = compared(at, shift, met[place], words, width, row, scale)
+            fates[place] = COMPARED
+            looked += 1
+            top = max(top, scores[place])
+            if waiting and packed(scores[place], place) < heap[0]:
+                waiting = push(heap, waiting, packed(scores[place], place))
+                continue
+        if sure or scores[place] >= top - depth:
+            return place, waiting, looked, top
+    return np.int64(-1), waiting, looked, top
 
 
 @njit(inline="always")
